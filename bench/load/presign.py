@@ -51,6 +51,26 @@ def signed_headers(method, path, host, keys, payload="UNSIGNED-PAYLOAD", region=
     return headers
 
 
+def proven(method, path, query, host, key, service, body=b"", headers=(), region="us-east-1"):
+    """A whole request, signed with a parent access key (its id and secret)."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    instant, day = now.strftime("%Y%m%dT%H%M%SZ"), now.strftime("%Y%m%d")
+    payload = hashlib.sha256(body).hexdigest()
+    fields = {"host": host, "x-amz-content-sha256": payload, "x-amz-date": instant, **dict(headers)}
+    names = ";".join(sorted(fields))
+    quoted = "&".join(f"{urllib.parse.quote(name, safe='-_.~')}={urllib.parse.quote(value, safe='-_.~')}" for name, value in sorted(query.items()))
+    canonical = "\n".join([method, path, quoted, "".join(f"{name}:{fields[name]}\n" for name in sorted(fields)), names, payload])
+    scope = f"{day}/{region}/{service}/aws4_request"
+    access_key_id, secret = key
+    derived = ("AWS4" + secret).encode()
+    for part in scope.split("/"):
+        derived = hmac.new(derived, part.encode(), hashlib.sha256).digest()
+    digest = hashlib.sha256(canonical.encode()).hexdigest()
+    signature = hmac.new(derived, f"AWS4-HMAC-SHA256\n{instant}\n{scope}\n{digest}".encode(), hashlib.sha256).hexdigest()
+    fields["authorization"] = f"AWS4-HMAC-SHA256 Credential={access_key_id}/{scope}, SignedHeaders={names}, Signature={signature}"
+    return plain(method, path + (f"?{quoted}" if quoted else ""), host, fields, body)
+
+
 def write(path, requests):
     """Writes requests as `replay.lua` reads them."""
     with open(path, "wb") as out:

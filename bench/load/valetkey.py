@@ -127,6 +127,7 @@ def vends(server):
     """A vend in each dialect as a whole request: what the demo's own callers would send."""
     ready = json.loads(server.said)
     dreadnode, r2, sharing = ready["dreadnode"], ready["r2"], ready["delta_sharing"]["profile"]
+    sts, grants, unity, iceberg = (ready[name] for name in ("sts", "access_grants", "unity", "iceberg"))
 
     def request(method, url, token, body=None):
         headers = {"authorization": f"Bearer {token}"}
@@ -142,10 +143,35 @@ def vends(server):
     path = f"{prefix}/shares/{table['share']}/schemas/{table['schema']}/tables/{table['name']}"
     workspace = f"/api/v1/org/{dreadnode['organization']}/ws/{dreadnode['workspace']}"
     wish = {"bucket": r2["bucket"], "parentAccessKeyId": r2["parent_access_key_id"], "permission": "object-read-only", "ttlSeconds": 3600}
+    catalog = "/api/2.1/unity-catalog"
+    table_id = server.ask("GET", f"{catalog}/tables/{unity['table']}", unity["token"])["table_id"]
+    namespace, name = iceberg["table"].split(".")
+    form = "application/x-www-form-urlencoded"
+    role = {"Version": "2011-06-15", "RoleArn": sts["role_arn"], "RoleSessionName": "bench"}
+    signed = urllib.parse.urlencode({"Action": "AssumeRole", **role}).encode()
+    bought = {"Action": "AssumeRoleWithWebIdentity", **role, "WebIdentityToken": ready["callers"][0]["token"]}
+    data_access = {"target": grants["target"], "permission": "READ"}
     return {
         "theirstack": request("POST", VEND, ready["callers"][0]["token"]),
         "native": request("POST", NATIVE_VEND, ready["callers"][0]["token"], {}),
         "dreadnode": request("GET", f"{workspace}/storage/credentials", dreadnode["token"]),
         "r2": request("POST", f"{r2['base_url']}/accounts/{r2['account_id']}/r2/temp-access-credentials", r2["api_token"], wish),
         "sharing": request("POST", f"{path}/temporary-table-credentials", token),
+        "unity": request("POST", f"{catalog}/temporary-table-credentials", unity["token"], {"table_id": table_id, "operation": "READ"}),
+        "iceberg": request(
+            "GET", f"/iceberg/v1/{iceberg['warehouse']}/namespaces/{namespace}/tables/{name}/credentials", iceberg["token"]
+        ),
+        "sts, by token": presign.plain("POST", "/sts", "127.0.0.1", {"content-type": form}, urllib.parse.urlencode(bought).encode()),
+        "sts, signed": presign.proven(
+            "POST", "/sts", {}, "127.0.0.1", (sts["access_key_id"], sts["secret_access_key"]), "sts", signed, {"content-type": form}
+        ),
+        "access grants, signed": presign.proven(
+            "GET",
+            "/v20180820/accessgrantsinstance/dataaccess",
+            data_access,
+            "127.0.0.1",
+            (grants["access_key_id"], grants["secret_access_key"]),
+            "s3",
+            headers={"x-amz-account-id": grants["account_id"]},
+        ),
     }

@@ -11,6 +11,7 @@ export interface Wanted {
   timeoutSeconds?: number;
 }
 
+/** A credential. `expiration` is its end, or sooner: the SDK asks again five minutes before, and so learns of a revocation. */
 export interface Identity {
   accessKeyId: string;
   secretAccessKey: string;
@@ -22,6 +23,8 @@ export interface Identity {
 export class VendingError extends Error {
   code?: string;
   status?: number;
+  /** Whether it says nothing of the caller: the server is away, or what answers is not Valetkey. Asking again may help. */
+  readonly away: boolean;
 }
 
 /** A provider for any client of the AWS SDK for JavaScript 3. */

@@ -5,6 +5,11 @@ const AHEAD = 20 * 60_000;
 const LAST_RESORT = 60_000;
 // After a failure, what is kept is given out without asking for this long.
 const PAUSE = 5_000;
+// For how long what was vended or confirmed is given out without asking whether it was ended; and how long that may take.
+const UNASKED = 60_000;
+const ASKING = 5_000;
+// The SDK asks its provider again five minutes before what it holds ends.
+const SDK_ASKS = 5 * 60_000;
 const MOST_BYTES = 1024 * 1024;
 const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;
 
@@ -30,7 +35,7 @@ function api(server) {
   if (url.protocol === "http:" && !LOOPBACK.test(url.hostname)) {
     throw new TypeError("the token is not sent over plain http to another machine");
   }
-  return `${url.href.replace(/\/$/, "")}/api/v1/credentials`;
+  return `${url.href.replace(/\/$/, "")}/api/v1`;
 }
 
 async function bearer(token) {
@@ -53,13 +58,14 @@ async function body(response) {
   return Buffer.concat(chunks).toString();
 }
 
-async function vend(url, ask, token, timeout) {
+async function asked(url, ask, token, timeout) {
   let response, text;
+  const type = ask && { "content-type": "application/json" };
   try {
     response = await fetch(url, {
-      method: "POST",
-      headers: { authorization: `Bearer ${token}`, "content-type": "application/json", accept: "application/json" },
-      body: JSON.stringify(ask),
+      method: ask ? "POST" : "GET",
+      headers: { authorization: `Bearer ${token}`, accept: "application/json", ...type },
+      body: ask && JSON.stringify(ask),
       // A redirect would take the token to a place that nobody named.
       redirect: "error",
       signal: AbortSignal.timeout(timeout),
@@ -79,10 +85,25 @@ async function vend(url, ask, token, timeout) {
     const message = String(answer.detail ?? answer.title ?? `the server answered with status ${response.status}`);
     throw new VendingError(message, { code: answer.code, status: response.status });
   }
+  return answer ?? {};
+}
+
+/** Whether the server says that a credential was not ended. */
+async function isLive(url, lease, token, timeout) {
+  try {
+    return (await asked(`${url}/leases/${encodeURIComponent(lease)}`, undefined, token, timeout)).state === "live";
+  } catch (error) {
+    if (error.code === "not_found") return false;
+    throw error;
+  }
+}
+
+async function vend(url, ask, token, timeout) {
+  const answer = await asked(`${url}/credentials`, ask, token, timeout);
   if ((answer.type ?? "s3") !== "s3") {
     throw new VendingError(`the storage gives a credential of type ${answer.type}, which is not for S3`, { status: 422 });
   }
-  for (const name of ["access_key_id", "secret_access_key", "session_token", "endpoint_url"]) {
+  for (const name of ["lease_id", "access_key_id", "secret_access_key", "session_token", "endpoint_url"]) {
     if (typeof answer[name] !== "string" || !answer[name]) throw new VendingError(`the answer is no credential: it has no ${name}`);
   }
   const expiration = new Date(answer.expiration);
@@ -95,7 +116,7 @@ async function vend(url, ask, token, timeout) {
     sessionToken: answer.session_token,
     expiration,
   };
-  return { identity, endpoint: answer.endpoint_url, region: answer.region || "auto" };
+  return { identity, lease: answer.lease_id, endpoint: answer.endpoint_url, region: answer.region || "auto" };
 }
 
 /** What is vended, kept until it is to be renewed. */
@@ -112,11 +133,18 @@ function source({ grant, bucket, prefixes, objects, access, ttlSeconds, server, 
   const isGood = () => kept && kept.at <= Date.now() && left() > Math.min(LAST_RESORT, kept.life / 4);
   const isFresh = () => isGood() && left() > Math.max(kept.life / 2, Math.min(AHEAD, (kept.life * 3) / 4));
 
+  const isUnasked = () => kept.asked <= Date.now() && Date.now() < kept.asked + UNASKED;
+
   async function renew() {
     try {
-      const vended = await vend(url, ask, await bearer(token), timeoutSeconds * 1000);
+      const shown = await bearer(token);
+      if (isFresh() && (await isLive(url, kept.vended.lease, shown, Math.min(timeoutSeconds * 1000, ASKING)))) {
+        kept.asked = Date.now();
+        return kept.vended;
+      }
+      const vended = await vend(url, ask, shown, timeoutSeconds * 1000);
       const at = Date.now();
-      kept = { vended, at, life: vended.identity.expiration.getTime() - at };
+      kept = { vended, at, asked: at, life: vended.identity.expiration.getTime() - at };
     } catch (error) {
       paused = Date.now() + PAUSE;
       if (error instanceof VendingError && !error.away) kept = undefined;
@@ -126,7 +154,7 @@ function source({ grant, bucket, prefixes, objects, access, ttlSeconds, server, 
   }
 
   return async () => {
-    if (isFresh() || (isGood() && Date.now() < paused)) return kept.vended;
+    if ((isFresh() && isUnasked()) || (isGood() && Date.now() < paused)) return kept.vended;
     asking ??= renew().finally(() => {
       asking = undefined;
     });
@@ -134,13 +162,19 @@ function source({ grant, bucket, prefixes, objects, access, ttlSeconds, server, 
   };
 }
 
+/** As the SDK is told: it holds what it has without asking until shortly before the end, so it is told to ask again in a minute. */
+function told({ identity }) {
+  const again = Date.now() + SDK_ASKS + UNASKED;
+  return { ...identity, expiration: new Date(Math.min(identity.expiration.getTime(), again)) };
+}
+
 export function credentials(wanted) {
   const get = source(wanted);
-  return async () => (await get()).identity;
+  return async () => told(await get());
 }
 
 export async function s3(wanted) {
   const get = source(wanted);
   const { endpoint, region } = await get();
-  return { credentials: async () => (await get()).identity, endpoint, region, forcePathStyle: true };
+  return { credentials: async () => told(await get()), endpoint, region, forcePathStyle: true };
 }

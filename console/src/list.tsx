@@ -2,9 +2,11 @@
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import { type Request, type Role, type Row, isAtLeast, page, sees } from "./api";
-import { type Field, Form } from "./form";
+import type { Command } from "./cli";
+import { Back, type Field, Form } from "./form";
 import { type Place, go } from "./router";
-import { type Column, Dialog, Empty, Failure, Fields, Heading, Table, usePages } from "./ui";
+import { Awaited, type Column, Table, usePages } from "./table";
+import { Dialog, Empty, Fields, Heading } from "./ui";
 
 export interface Action {
     label: string;
@@ -15,7 +17,7 @@ export interface Action {
     plan?: (row: Row, body: Row) => Request;
     typed?: (row: Row) => string;
     said?: (row: Row) => string;
-    cli?: (row: Row, body: Row) => string;
+    cli: (row: Row, body: Row) => Command | string;
     danger?: boolean;
     /** Shown beside the form, for what is more than one. */
     beside?: (row: Row) => ComponentChildren;
@@ -33,11 +35,12 @@ export interface Resource {
     query?: Row;
     /** What may be filtered by, beside what is always asked. Some filters are only an operator's. */
     filters?: { name: string; label: string; needs?: Role }[];
-    cli: string;
-    empty: { said: string; command?: string };
+    /** The command that lists the same, with what of the filters it takes. */
+    cli: (query: Row) => Command;
+    empty: { said: string; command?: Command };
     columns: Column[];
     id: (row: Row) => string;
-    create?: { label: string; needs: Role; fields: (me: Row) => Field[]; send: (body: Row) => Request; plan?: (body: Row) => Request; cli: (body: Row) => string };
+    create?: { label: string; needs: Role; fields: (me: Row) => Field[]; send: (body: Row) => Request; plan?: (body: Row) => Request; cli: (body: Row) => Command | string };
     actions: Action[];
     /** What of a row `more` shows better. */
     hidden?: string[];
@@ -45,7 +48,8 @@ export interface Resource {
     more?: (row: Row, again: () => void) => ComponentChildren;
 }
 
-function Acting({ action, row, back, done }: { action: Action; row: Row; back: () => void; done: () => void }) {
+/** `row` is as it was last asked for; nothing once it is not there any more. */
+function Acting({ action, row, back, done }: { action: Action; row: Row; back?: () => void; done: () => void }) {
     const { label, fields, send, plan, typed, said, cli, danger } = action;
     return (
         <>
@@ -58,25 +62,32 @@ function Acting({ action, row, back, done }: { action: Action; row: Row; back: (
                 plan={plan && ((body) => plan(row, body))}
                 typed={typed?.(row)}
                 said={said?.(row)}
-                cli={cli && ((body) => cli(row, body))}
+                cli={(body) => cli(row, body)}
                 danger={danger}
                 done={done}
             />
-            <button type="button" class="small" onClick={back}>
-                Back
-            </button>
+            {back && <Back go={back} />}
         </>
     );
 }
 
-export function One({ resource, row, me, done }: { resource: Resource; row: Row; me: Row; done: () => void }) {
+/** One thing: `row` as it was opened, `latest` as the list has it now. */
+export function One({ resource, row, latest, me, done }: { resource: Resource; row: Row; latest?: Row; me: Row; done: () => void }) {
     const [action, set] = useState<Action>();
-    if (action) return <Acting action={action} row={row} back={() => set(undefined)} done={done} />;
-    const may = resource.actions.filter((one) => isAtLeast(me.role, one.needs ?? "member") && (one.when?.(row) ?? true));
+    // What was changed is not changed again before it was asked for again: a form would put back what it was.
+    const [before, setBefore] = useState<{ row?: Row }>();
+    const shown = latest ?? row;
+    const current = !before || (!!latest && latest !== before.row);
+    const changed = () => {
+        setBefore({ row: latest });
+        done();
+    };
+    if (action) return <Acting action={action} row={shown} back={current ? () => set(undefined) : undefined} done={changed} />;
+    const may = resource.actions.filter((one) => isAtLeast(me.role, one.needs ?? "member") && (one.when?.(shown) ?? true));
     return (
         <>
-            <Fields of={Object.fromEntries(Object.entries(row).filter(([name]) => !resource.hidden?.includes(name)))} />
-            {resource.more?.(row, done)}
+            <Fields of={Object.fromEntries(Object.entries(shown).filter(([name]) => !resource.hidden?.includes(name)))} />
+            {resource.more?.(shown, done)}
             <div class="buttons">
                 {may.map((one) => (
                     <button type="button" class={one.danger ? "danger" : ""} onClick={() => set(one)}>
@@ -112,12 +123,13 @@ export function Listing({ resource, me, place }: { resource: Resource; me: Row; 
     const filters = (resource.filters ?? []).filter((one) => sees(me.role, one.needs ?? "member"));
     const asked: Row = { ...resource.query };
     for (const { name } of filters) if (place.query[name]) asked[name] = place.query[name];
-    const { rows, error, more, again } = usePages((next) => page(resource.path, resource.field, { ...asked, ...next }), [resource.name, JSON.stringify(asked)]);
+    const pages = usePages((next) => page(resource.path, resource.field, { ...asked, ...next }), [resource.name, asked]);
+    const { rows, again } = pages;
     const { create } = resource;
     const makes = create && isAtLeast(me.role, create.needs);
     return (
         <>
-            <Heading title={resource.title} about={resource.about} cli={resource.cli}>
+            <Heading title={resource.title} about={resource.about} cli={resource.cli(asked)}>
                 {makes && (
                     <button type="button" class="primary" onClick={() => setOpen("new")}>
                         {create.label}…
@@ -128,10 +140,10 @@ export function Listing({ resource, me, place }: { resource: Resource; me: Row; 
                 </button>
             </Heading>
             {filters.length > 0 && <Filters place={place} filters={filters} />}
-            <Failure error={error} />
+            <Awaited of={pages} />
             {rows?.length === 0 && <Empty {...resource.empty} />}
             {rows && rows.length > 0 && (
-                <Table caption={resource.title} columns={resource.columns} rows={rows} id={resource.id} open={setOpen} more={more} />
+                <Table caption={resource.title} columns={resource.columns} rows={rows} of={pages} id={resource.id} open={setOpen} />
             )}
             {open === "new" && create && (
                 <Dialog title={create.label} close={() => setOpen(undefined)}>
@@ -140,7 +152,7 @@ export function Listing({ resource, me, place }: { resource: Resource; me: Row; 
             )}
             {open && open !== "new" && (
                 <Dialog title={`${resource.title}: ${open.name ?? resource.id(open)}`} close={() => setOpen(undefined)}>
-                    <One resource={resource} row={open} me={me} done={again} />
+                    <One resource={resource} row={open} latest={rows?.find((row) => resource.id(row) === resource.id(open))} me={me} done={again} />
                 </Dialog>
             )}
         </>

@@ -1,9 +1,10 @@
 // The console: signs in, asks who is there, and shows the page of the address.
-import { render } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { Component, type ComponentChildren, render } from "preact";
+import { useEffect, useRef, useState } from "preact/hooks";
 import "uplot/dist/uPlot.min.css";
 import "./style.css";
-import { Refusal, type Role, type Row, api, get, isAtLeast, keepSession, sees, signIn, signOut, signedOut } from "./api";
+import { Refusal, type Role, type Row, api, get, isAtLeast, keepSession, sees, signIn, signOut, signedOut, watchSession } from "./api";
+import { valetkey } from "./cli";
 import { Listing } from "./list";
 import { Access } from "./pages/access";
 import { Audit } from "./pages/audit";
@@ -21,7 +22,7 @@ import { Usage } from "./pages/usage";
 import { SignIn, cameBack } from "./pages/sign-in";
 import { RESOURCES } from "./resources";
 import { Link, type Place, usePlace } from "./router";
-import { Empty, MayChange } from "./ui";
+import { Empty, Failure, MayChange } from "./ui";
 
 interface Shown {
     name: string;
@@ -52,6 +53,36 @@ const PAGES: Shown[] = [
     { name: "audit", title: "Audit", needs: "operator", audited: true, page: Audit },
     { name: "incident", title: "Something leaked", changes: true, page: Incident },
 ];
+
+/** Shows what a page failed with in its place: the others stay. */
+class Guard extends Component<{ of: string; children: ComponentChildren }, { error?: unknown }> {
+    state: { error?: unknown } = {};
+
+    static getDerivedStateFromError(error: unknown) {
+        return { error };
+    }
+
+    /** Another address is another question: it may be one that does not fail. */
+    componentDidUpdate(before: { of: string }) {
+        if (before.of !== this.props.of && this.state.error !== undefined) this.setState({ error: undefined });
+    }
+
+    render() {
+        if (this.state.error === undefined) return this.props.children;
+        return (
+            <>
+                <h1 tabIndex={-1}>This page failed</h1>
+                <p>It is a fault of the console. Other pages are not touched by it.</p>
+                <Failure error={this.state.error} />
+                <div class="buttons">
+                    <button type="button" onClick={() => this.setState({ error: undefined })}>
+                        Try again
+                    </button>
+                </div>
+            </>
+        );
+    }
+}
 
 function Shell({ me, out }: { me: Row; out: () => void }) {
     const place = usePlace();
@@ -105,12 +136,14 @@ function Shell({ me, out }: { me: Row; out: () => void }) {
             <main id="content">
                 {current ? (
                     <MayChange.Provider value={changes}>
-                        <current.page key={current.name} me={me} place={place} />
+                        <Guard of={JSON.stringify(place)}>
+                            <current.page key={current.name} me={me} place={place} />
+                        </Guard>
                     </MayChange.Provider>
                 ) : (
                     <>
                         <h1 tabIndex={-1}>There is no such page</h1>
-                        <Empty said="Or it is not for your role." command="valetkey whoami" />
+                        <Empty said="Or it is not for your role." command={valetkey("whoami")} />
                     </>
                 )}
             </main>
@@ -118,27 +151,71 @@ function Shell({ me, out }: { me: Row; out: () => void }) {
     );
 }
 
+/** Whose a session is: another person's is another page. */
+const identity = (me: Row): string => JSON.stringify([me.id, me.role, me.token]);
+
 function App() {
     const [me, setMe] = useState<Row | null>();
     const [said, setSaid] = useState<unknown>();
-    const look = () => get(api("me")).then(setMe, (error) => {
-        setSaid(error instanceof Refusal && error.status === 401 ? undefined : error);
-        setMe(null);
-    });
-    useEffect(() => {
-        const out = () => setMe((before) => {
-            if (before) setSaid(new Error("You were signed out: the session or its token has ended."));
-            return null;
+    const [away, setAway] = useState<unknown>();
+    const known = useRef<Row | null | undefined>(undefined);
+    const seen = (me: Row | null) => {
+        known.current = me;
+        setMe(me);
+    };
+    const look = () => {
+        setAway(undefined);
+        return get(api("me")).then(seen, (error) => {
+            // Only who is refused has to sign in: a server that is away says nothing of a session.
+            if (error instanceof Refusal && error.status === 401) seen(null);
+            else setAway(error);
         });
+    };
+    useEffect(() => {
+        const out = () => {
+            if (known.current) setSaid(new Error("You were signed out: the session or its token has ended."));
+            seen(null);
+        };
         signedOut.addEventListener("out", out);
         // A link that signs in has its code in the fragment, which is sent nowhere; it is gone from the address before it is used.
         const code = /^#code=([\w-]+)$/.exec(location.hash)?.[1];
         if (code) history.replaceState(null, "", location.pathname + location.search);
         const signed = code ? signIn({ code }) : cameBack();
         signed.then(look, (error) => void look().then(() => setSaid(error)));
-        return () => signedOut.removeEventListener("out", out);
+        // All tabs have one cookie: what another tab signed in as, this one is.
+        const watched = watchSession(() => {
+            if (known.current === undefined) return;
+            get(api("me")).then(
+                (now) => (!known.current || identity(now) !== identity(known.current)) && location.reload(),
+                () => undefined,
+            );
+        });
+        return () => {
+            signedOut.removeEventListener("out", out);
+            watched();
+        };
     }, []);
-    if (me === undefined) return <main aria-busy="true" />;
+    if (away !== undefined && !me) {
+        return (
+            <main class="sign-in">
+                <h1>Valetkey</h1>
+                <Failure error={away} />
+                <p>Whether you are signed in is not known: the server does not say.</p>
+                <div class="buttons">
+                    <button type="button" class="primary" onClick={look}>
+                        Try again
+                    </button>
+                </div>
+            </main>
+        );
+    }
+    if (me === undefined) {
+        return (
+            <main class="sign-in" aria-busy="true">
+                <p class="label">Loading…</p>
+            </main>
+        );
+    }
     if (me === null) {
         return (
             <SignIn
@@ -152,10 +229,11 @@ function App() {
     }
     return (
         <Shell
+            key={identity(me)}
             me={me}
             out={() => {
                 setSaid(undefined);
-                setMe(null);
+                seen(null);
             }}
         />
     );

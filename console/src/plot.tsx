@@ -1,5 +1,5 @@
 // One chart and its twin, a table with the same figures.
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import uPlot from "uplot";
 
 export interface Series {
@@ -9,8 +9,25 @@ export interface Series {
 
 const colour = (name: string): string => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
+const DARK = matchMedia("(prefers-color-scheme: dark)");
+
+/** Whether it is dark, by the system's word. */
+function useScheme(): boolean {
+    const [dark, set] = useState(DARK.matches);
+    useEffect(() => {
+        const changed = () => set(DARK.matches);
+        DARK.addEventListener("change", changed);
+        return () => DARK.removeEventListener("change", changed);
+    }, []);
+    return dark;
+}
+
 export function Plot({ caption, times, shown, series }: { caption: string; times: number[]; shown: (time: number) => string; series: Series[] }) {
     const box = useRef<HTMLDivElement>(null);
+    const drawn = useRef<uPlot | undefined>(undefined);
+    const scheme = useScheme();
+    const figures: uPlot.AlignedData = [times, ...series.map((one) => one.values)];
+    const shape = JSON.stringify([series.map((one) => one.label), times.length < 60, times.length > 0, scheme]);
     useEffect(() => {
         const at = box.current;
         if (!at || times.length === 0) return;
@@ -26,16 +43,21 @@ export function Plot({ caption, times, shown, series }: { caption: string; times
                 axes: [axis, axis],
                 series: [{}, ...series.map((one, index) => ({ label: one.label, stroke: colour(`--plot-${index}`), width: 2, points: { show: times.length < 60 } }))],
             },
-            [times, ...series.map((one) => one.values)],
+            figures,
             at,
         );
+        drawn.current = plot;
         const watch = new ResizeObserver(() => plot.setSize({ width: at.clientWidth, height: 200 }));
         watch.observe(at);
         return () => {
             watch.disconnect();
             plot.destroy();
+            drawn.current = undefined;
         };
-    }, [times, series]);
+    }, [shape]);
+    // It is drawn anew only where it looks otherwise; else it is given its figures.
+    const told = JSON.stringify(figures);
+    useEffect(() => drawn.current?.setData(figures), [told]);
     return (
         <figure>
             <figcaption>

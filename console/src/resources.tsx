@@ -1,26 +1,39 @@
 // What there is of each kind of thing: where it is asked for, how it looks, and what can be done with it.
 import { ROLES, type Row, api, at } from "./api";
-import type { Field } from "./form";
+import { type Command, valetkey } from "./cli";
+import { type Field, slip } from "./form";
 import type { Action, Resource } from "./list";
+import { NO_COMMAND, Where, pathed, paths, placed } from "./scope";
 import { Badge, Time } from "./ui";
 
 export const DRY = { dry_run: true };
 
-export const word = (text: unknown): string => {
-    const plain = String(text ?? "");
-    return /^[\w./:@-]+$/.test(plain) ? plain : `'${plain.replaceAll("'", `'\\''`)}'`;
-};
-export const flags = (body: Row, ...names: string[]): string =>
-    names.filter((name) => body[name] !== undefined).map((name) => ` --${name.replaceAll("_", "-")} ${word(body[name])}`).join("");
+/** What a form for a change says before anything in it is another. */
+export const UNCHANGED = "Nothing is changed yet.";
 
 /** The flags of a grant's conditions. */
-const ifs = (body: Row): string =>
-    Object.entries({ network: body.networks, hours: body.hours, provider: body.provider && [body.provider], claim: body.claims, "session-name": body.session_names, "external-id": body.external_ids })
-        .flatMap(([name, values]) => (values ?? []).map((value: string) => ` --if-${name} ${word(value)}`))
-        .join("");
+const ifs = (command: Command, { networks, hours, provider, claims, session_names, external_ids }: Row): Command =>
+    command.with("if-network", networks).with("if-hours", hours).with("if-provider", provider).with("if-claim", claims).with("if-session-name", session_names).with("if-external-id", external_ids);
+
+/** For whom: a caller, `group:NAME`, or everyone. */
+export const whom = (command: Command, to?: string | null): Command => (to?.startsWith("group:") ? command.with("group", to.slice("group:".length)) : command.with("caller", to).on("everyone", !to));
+
+const differs = (one: unknown, two: unknown): boolean => JSON.stringify(one ?? null) !== JSON.stringify(two ?? null);
+
+/** The flags of paths that are others than a row has; nothing if no flag says them. */
+export const repathed = <T extends Command>(command: T, row: Row, body: Row): T | undefined => (differs(paths(row), paths(body)) ? pathed(command, body) : command);
+
+/** A command that changes something, or what is said where it would change nothing. */
+export function changing(verb: string, name: string, fill: (command: Command) => Command | undefined): Command | string {
+    const command = fill(valetkey(verb).of(name));
+    if (!command) return NO_COMMAND;
+    return command.toString() === valetkey(verb).of(name).toString() ? UNCHANGED : command;
+}
+/** A value where it is another than the row's. */
+export const other = (row: Row, body: Row, name: string): any => (differs(row[name], body[name]) ? body[name] : undefined);
 
 /** A removal with a look at what goes with it. */
-export function removal(path: (row: Row) => string[], cli: (row: Row) => string, more: Partial<Action> & { fields?: () => Field[] } = {}): Action {
+export function removal(path: (row: Row) => string[], cli: (row: Row) => Command, more: Partial<Action> & { fields?: () => Field[] } = {}): Action {
     const request = (row: Row, query: Row) => ({ method: "DELETE", path: at(path(row), query) });
     return {
         label: "Remove",
@@ -29,7 +42,7 @@ export function removal(path: (row: Row) => string[], cli: (row: Row) => string,
         typed: (row) => row.name ?? row.bucket ?? row.id,
         plan: (row, body) => request(row, { ...body, ...DRY }),
         send: (row, body) => request(row, body),
-        cli: (row, body) => `${cli(row)}${body.cascade ? " --cascade" : ""}`,
+        cli: (row, body) => cli(row).on("cascade", body.cascade).on("with-made", body.with_made),
         ...more,
     };
 }
@@ -62,10 +75,8 @@ function conditioned(body: Row): { rest: Row; conditions?: Row } {
 /** Fields with what a row has in them. */
 export const having = (fields: Field[], row: Row): Field[] => fields.map((field) => ({ ...field, value: field.kind === "lines" ? row[field.name]?.join("\n") : (row[field.name] ?? undefined) }));
 export const ACCESS = ["read", "write", "read-write"];
-export const place = (row: Row): string => `s3://${row.bucket}/${row.whole_bucket ? "" : (row.prefixes?.[0] ?? row.objects?.[0] ?? row.raw_prefixes?.[0] ?? "")}`;
-const standing = (label: string, value: string, path: (row: Row) => string[], cli: (row: Row) => string, when: (row: Row) => boolean, needs: "admin" | "operator"): Action => ({
-    // Of accounts the server does not say what it would mean.
-    plan: needs === "admin" ? (row) => ({ method: "PATCH", path: at(path(row), DRY), body: { standing: value } }) : undefined,
+const standing = (label: string, value: string, path: (row: Row) => string[], cli: (row: Row) => Command, when: (row: Row) => boolean, needs: "admin" | "operator"): Action => ({
+    plan: (row) => ({ method: "PATCH", path: at(path(row), DRY), body: { standing: value } }),
     label,
     needs,
     when,
@@ -80,14 +91,19 @@ function granted(body: Row): Row {
     const { rest, conditions } = conditioned(body);
     return { ...rest, to: rest.to ?? null, access: rest.dataset ? undefined : rest.access, conditions };
 }
+/** That something is still opened: of paths that were emptied the server would keep the old ones. */
+export function opening(body: Row): Row {
+    if (paths(body).length === 0) throw slip("prefixes", "name what it opens, or the whole bucket: it cannot open nothing");
+    return body;
+}
 /** A change of a grant: what was emptied is taken away, and conditions that are as they were are not sent. */
 function regranted(row: Row, body: Row): Row {
-    const { rest, conditions } = conditioned(body);
-    const same = (one?: Row, two?: Row) => CONDITIONS.every(({ name }) => JSON.stringify(one?.[name] ?? null) === JSON.stringify(two?.[name] ?? null));
+    const { rest, conditions } = conditioned(opening(body));
+    const same = CONDITIONS.every(({ name }) => !differs(conditions?.[name], row.conditions?.[name]));
     // What this page does not know of stays.
     const others = Object.entries(row.conditions ?? {}).filter(([name]) => !CONDITIONS.some((field) => field.name === name));
     const after = conditions || others.length > 0 ? { ...Object.fromEntries(others), ...conditions } : null;
-    return { ...rest, until: rest.until ?? (row.until ? null : undefined), conditions: same(conditions, row.conditions) ? undefined : after };
+    return { ...rest, conditions: same || row.share || row.workspace ? undefined : after };
 }
 /** A change of a group: what was emptied is taken away. */
 const regrouped = (row: Row, { members = [], provider, claims }: Row): Row => ({
@@ -105,14 +121,14 @@ const grants: Resource = {
     field: "grants",
     query: { all: true, limit: 500 },
     filters: [{ name: "account", label: "Account", needs: "operator" }, { name: "caller", label: "Caller" }, { name: "bucket", label: "Bucket" }, { name: "name", label: "Name" }],
-    cli: "valetkey grant ls",
-    empty: { said: "No grant is in sight: without one nobody gets a credential.", command: "valetkey grant create daily s3://BUCKET/PREFIX --account ACCOUNT --everyone" },
+    cli: (query) => valetkey("grant ls").having(query, "account", "caller", "bucket"),
+    empty: { said: "No grant is in sight: without one nobody gets a credential.", command: valetkey("grant create").of("daily", "s3://BUCKET/PREFIX").with("account", "ACCOUNT").on("everyone") },
     columns: [
         { name: "Name", of: (row) => row.name },
         { name: "State", of: (row) => <Badge text={row.state} /> },
         { name: "Account", of: (row) => row.account_name ?? row.account },
         { name: "Access", of: (row) => <Badge text={row.access} /> },
-        { name: "Place", of: (row) => <code>{place(row)}</code> },
+        { name: "Place", of: (row) => <Where row={row} /> },
         { name: "For", of: (row) => row.to_name ?? row.to ?? "everyone" },
         { name: "Until", of: (row) => <Time at={row.until} /> },
         { name: "If", of: (row) => Object.values(row.conditions ?? {}).join("; ") },
@@ -127,7 +143,7 @@ const grants: Resource = {
             { name: "bucket", label: "Bucket", hint: "or a dataset below" },
             ...SCOPE,
             { name: "dataset", label: "Dataset" },
-            { name: "access", label: "Access", options: ACCESS, value: "read" },
+            { name: "access", label: "Access", options: ACCESS, required: true, value: "read" },
             { name: "to", label: "Caller", hint: "or group:NAME; empty: everyone of the account" },
             { name: "max_ttl_secs", label: "Longest life of a credential, in seconds", kind: "number" },
             { name: "until", label: "Until", hint: "RFC 3339, as in 2027-01-01T00:00:00Z" },
@@ -135,7 +151,14 @@ const grants: Resource = {
         ],
         plan: (body) => ({ method: "POST", path: at(api("grants"), DRY), body: granted(body) }),
         send: (body) => ({ method: "POST", path: at(api("grants")), body: granted(body) }),
-        cli: (body) => `valetkey grant create ${word(body.name)} ${body.dataset ? `--dataset ${word(body.dataset)}` : word(place({ ...body, bucket: body.bucket ?? "BUCKET" }))}${flags(body, "account")} ${body.to ? word(body.to).replace(/^(group:)?/, (group) => (group ? "--group " : "--caller ")) : "--everyone"}${flags(body, "access", "until")}${ifs(body)}`,
+        cli: (body) => {
+            const { rest, conditions } = conditioned(body);
+            const command = valetkey("grant create").of(rest.name ?? "NAME");
+            const where = rest.dataset ? command.with("dataset", rest.dataset) : placed(command, rest);
+            if (!where) return NO_COMMAND;
+            whom(where.with("account", rest.account ?? "ACCOUNT"), rest.to).with("access", rest.dataset ? undefined : rest.access).secs("max-ttl", rest.max_ttl_secs);
+            return ifs(where.with("until", rest.until), conditions ?? {});
+        },
     },
     actions: [
         {
@@ -145,17 +168,24 @@ const grants: Resource = {
             when: (row) => !row.request,
             fields: (row) => [
                 { name: "access", label: "Access", options: ACCESS },
-                { name: "max_ttl_secs", label: "Longest life of a credential, in seconds", kind: "number", value: row.max_ttl_secs },
-                { name: "until", label: "Until", value: row.until },
+                { name: "max_ttl_secs", label: "Longest life of a credential, in seconds", kind: "number", value: row.max_ttl_secs, was: true },
+                { name: "until", label: "Until", value: row.until ?? undefined, was: true, emptied: null },
                 ...having(SCOPE, row),
                 ...(row.share || row.workspace ? [] : having(CONDITIONS, row.conditions ?? {})),
             ],
             said: () => "First you see who gains and loses access, and how many live leases have more than the grant gives from then on: those end.",
             plan: (row, body) => ({ method: "PATCH", path: at(api("grants", row.id), DRY), body: regranted(row, body) }),
             send: (row, body) => ({ method: "PATCH", path: at(api("grants", row.id)), body: regranted(row, body) }),
-            cli: (row, body) => `valetkey grant set ${row.id}${flags(body, "access", "until")}${ifs(body)}`,
+            cli: (row, typed) => {
+                const body = regranted(row, typed);
+                return changing("grant set", row.id, (command) => {
+                    const flags = repathed(command.with("access", other(row, body, "access")).secs("max-ttl", other(row, body, "max_ttl_secs")), row, body);
+                    const until = other(row, body, "until");
+                    return flags && ifs(flags.with("until", until).on("no-until", body.until === null).on("no-conditions", body.conditions === null), body.conditions ?? {});
+                });
+            },
         },
-        removal((row) => api("grants", row.id), (row) => `valetkey grant rm ${row.id}`),
+        removal((row) => api("grants", row.id), (row) => valetkey("grant rm").of(row.id)),
     ],
 };
 
@@ -168,8 +198,8 @@ const groups: Resource = {
     path: api("groups"),
     field: "groups",
     filters: [{ name: "account", label: "Account", needs: "operator" }],
-    cli: "valetkey group ls",
-    empty: { said: "There is no group.", command: "valetkey group create NAME --account ACCOUNT --member CALLER" },
+    cli: (query) => valetkey("group ls").having(query, "account"),
+    empty: { said: "There is no group.", command: valetkey("group create").of("NAME").with("account", "ACCOUNT").with("member", "CALLER") },
     columns: [
         { name: "Name", of: (row) => row.name },
         { name: "Account", of: (row) => row.account_name ?? row.account },
@@ -189,7 +219,7 @@ const groups: Resource = {
             { name: "claims", label: "Claims, one on a line", kind: "lines", hint: "name=value" },
         ],
         send: (body) => ({ method: "POST", path: at(api("groups")), body }),
-        cli: (body) => `valetkey group create ${word(body.name)}${flags(body, "account", "provider")}`,
+        cli: (body) => valetkey("group create").of(body.name ?? "NAME").with("account", body.account ?? "ACCOUNT").with("member", body.members).with("provider", body.provider).with("claim", body.claims),
     },
     actions: [
         {
@@ -203,11 +233,24 @@ const groups: Resource = {
             said: () => "First you see who gains and loses access, and how many live leases end: those of callers that are no longer members.",
             plan: (row, body) => ({ method: "PATCH", path: at(api("groups", row.id), DRY), body: regrouped(row, body) }),
             send: (row, body) => ({ method: "PATCH", path: at(api("groups", row.id)), body: regrouped(row, body) }),
-            cli: (row) => `valetkey group set ${row.id}`,
+            cli: (row, body) => {
+                const after = regrouped(row, body);
+                return changing("group set", row.id, (command) =>
+                    command
+                        .with("add", after.members.filter((one: string) => !row.members.includes(one)))
+                        .with("remove", row.members.filter((one: string) => !after.members.includes(one)))
+                        .with("provider", other(row, body, "provider"))
+                        .with("claim", other(row, body, "claims"))
+                        .on("no-claims", !body.provider && row.provider),
+                );
+            },
         },
-        removal((row) => api("groups", row.id), (row) => `valetkey group rm ${row.id}`),
+        removal((row) => api("groups", row.id), (row) => valetkey("group rm").of(row.id)),
     ],
 };
+
+/** A caller, as commands take it whoever says it. */
+const who = (row: Row): string => `${row.account_name ?? row.account}/${row.name}`;
 
 const callers: Resource = {
     name: "callers",
@@ -217,8 +260,8 @@ const callers: Resource = {
     field: "callers",
     query: { limit: 500 },
     filters: [{ name: "account", label: "Account", needs: "operator" }],
-    cli: "valetkey caller ls",
-    empty: { said: "There is no caller yet.", command: "valetkey token create NAME --account ACCOUNT" },
+    cli: (query) => valetkey("caller ls").having(query, "account"),
+    empty: { said: "There is no caller yet.", command: valetkey("token create").of("NAME").with("account", "ACCOUNT") },
     columns: [
         { name: "Name", of: (row) => row.name },
         { name: "Account", of: (row) => row.account_name ?? row.account },
@@ -233,11 +276,11 @@ const callers: Resource = {
         fields: (me) => [{ name: "name", label: "Name", required: true }, account(me), { name: "role", label: "Role", options: ROLES, required: true }],
         plan: ({ account, ...body }) => ({ method: "POST", path: at(api("accounts", account, "callers"), DRY), body }),
         send: ({ account, ...body }) => ({ method: "POST", path: at(api("accounts", account, "callers")), body }),
-        cli: (body) => `valetkey token create ${word(body.name)}${flags(body, "account", "role")}`,
+        cli: () => "No command creates a caller by itself: `valetkey token create` does with its first token.",
     },
     actions: [
-        standing("Suspend", "suspended", (row) => api("accounts", row.account, "callers", row.id), (row) => `valetkey caller suspend ${row.id}`, (row) => row.standing === "active", "admin"),
-        standing("Activate", "active", (row) => api("accounts", row.account, "callers", row.id), (row) => `valetkey caller activate ${row.id}`, (row) => row.standing === "suspended", "admin"),
+        standing("Suspend", "suspended", (row) => api("accounts", row.account, "callers", row.id), (row) => valetkey("caller suspend").of(who(row)), (row) => row.standing === "active", "admin"),
+        standing("Activate", "active", (row) => api("accounts", row.account, "callers", row.id), (row) => valetkey("caller activate").of(who(row)), (row) => row.standing === "suspended", "admin"),
         {
             label: "End everything it holds",
             needs: "admin",
@@ -245,9 +288,9 @@ const callers: Resource = {
             fields: () => [{ name: "tokens", label: "Its tokens, too", kind: "check" }],
             said: () => "Ends every credential vended to it so far. It may ask for new ones, if its tokens stay.",
             send: (row, body) => ({ method: "POST", path: at(api("revocations")), body: { caller: row.id, ...body } }),
-            cli: (row, body) => `valetkey revoke --caller ${row.id}${body.tokens ? " --tokens" : ""}`,
+            cli: (row, body) => valetkey(body.tokens ? "token revoke" : "revoke").with("caller", who(row)),
         },
-        removal((row) => api("accounts", row.account, "callers", row.id), (row) => `valetkey caller rm ${row.id}`, { needs: "admin" }),
+        removal((row) => api("accounts", row.account, "callers", row.id), (row) => valetkey("caller rm").of(who(row)), { needs: "admin" }),
     ],
 };
 
@@ -259,8 +302,8 @@ const tokens: Resource = {
     field: "tokens",
     query: { limit: 500 },
     filters: [{ name: "account", label: "Account", needs: "operator" }, { name: "caller", label: "Caller" }],
-    cli: "valetkey token ls",
-    empty: { said: "No token is in sight.", command: "valetkey token create NAME --ttl 90d" },
+    cli: (query) => valetkey("token ls").having(query, "account", "caller"),
+    empty: { said: "No token is in sight.", command: valetkey("token create").of("NAME").with("ttl", "90d") },
     columns: [
         { name: "Token", of: (row) => <code>…{row.tail}</code> },
         { name: "Caller", of: (row) => row.caller_name },
@@ -276,12 +319,12 @@ const tokens: Resource = {
         fields: (me) => [
             { name: "caller", label: "Caller", required: true, hint: "it is made if there is none of that name" },
             account(me),
-            { name: "role", label: "Role of a new caller", options: ROLES },
+            { name: "role", label: "Role of a new caller", options: ROLES, none: "a member, if it is new" },
             { name: "expires_in_secs", label: "Ends after so many seconds", kind: "number", value: 90 * 86_400 },
             ...(me.role === "operator" ? [OUTLIVE] : []),
         ],
         send: (body) => ({ method: "POST", path: at(api("tokens")), body }),
-        cli: (body) => `valetkey token create ${word(body.caller)}${flags(body, "account", "role")}${body.expires_in_secs ? ` --ttl ${body.expires_in_secs}s` : ""}`,
+        cli: (body) => valetkey("token create").of(body.caller ?? "CALLER").having(body, "account", "role").secs("ttl", body.expires_in_secs).on("outlive", body.outlive),
     },
     actions: [
         {
@@ -290,9 +333,9 @@ const tokens: Resource = {
             fields: () => [{ name: "expires_in_secs", label: "Ends after so many seconds, from now", kind: "number", required: true }],
             plan: (row, body) => ({ method: "PATCH", path: at(api("tokens", row.id), DRY), body }),
             send: (row, body) => ({ method: "PATCH", path: at(api("tokens", row.id)), body }),
-            cli: (row, body) => `valetkey token set ${row.id} --ttl ${body.expires_in_secs ?? "SECS"}s`,
+            cli: (row, body) => valetkey("token set").of(row.id).secs("ttl", body.expires_in_secs ?? "SECS"),
         },
-        removal((row) => api("tokens", row.id), (row) => `valetkey token revoke ${row.id}`, {
+        removal((row) => api("tokens", row.id), (row) => valetkey("token revoke").of(row.id), {
             label: "End it",
             needs: "member",
             when: (row) => !row.revoked,
@@ -309,8 +352,8 @@ const accounts: Resource = {
     about: "Tenants. What belongs to one is not there for another.",
     path: api("accounts"),
     field: "accounts",
-    cli: "valetkey account ls",
-    empty: { said: "There is no account.", command: "valetkey account create NAME" },
+    cli: () => valetkey("account ls"),
+    empty: { said: "There is no account.", command: valetkey("account create").of("NAME") },
     columns: [
         { name: "Name", of: (row) => row.name },
         { name: "Standing", of: (row) => <Badge text={row.standing} /> },
@@ -325,7 +368,7 @@ const accounts: Resource = {
         needs: "operator",
         fields: () => [{ name: "name", label: "Name", required: true }, { name: "credits_per_vend", label: "Credits a vend costs", kind: "number" }],
         send: (body) => ({ method: "POST", path: at(api("accounts")), body }),
-        cli: (body) => `valetkey account create ${word(body.name)}`,
+        cli: (body) => valetkey("account create").of(body.name ?? "NAME").having(body, "credits_per_vend"),
     },
     actions: [
         {
@@ -333,11 +376,11 @@ const accounts: Resource = {
             needs: "operator",
             fields: () => [{ name: "credits", label: "Credits", kind: "number", required: true }],
             send: (row, body) => ({ method: "POST", path: at(api("accounts", row.id, "credits")), body }),
-            cli: (row, body) => `valetkey account credit ${word(row.name)} ${body.credits ?? "N"}`,
+            cli: (row, body) => valetkey("account credit").of(row.name, body.credits ?? "N"),
         },
-        standing("Suspend", "suspended", (row) => api("accounts", row.id), (row) => `valetkey account suspend ${word(row.name)}`, (row) => row.standing === "active", "operator"),
-        standing("Activate", "active", (row) => api("accounts", row.id), (row) => `valetkey account activate ${word(row.name)}`, (row) => row.standing === "suspended", "operator"),
-        removal((row) => api("accounts", row.id), (row) => `valetkey account rm ${word(row.name)}`, { fields: CASCADE }),
+        standing("Suspend", "suspended", (row) => api("accounts", row.id), (row) => valetkey("account suspend").of(row.name), (row) => row.standing === "active", "operator"),
+        standing("Activate", "active", (row) => api("accounts", row.id), (row) => valetkey("account activate").of(row.name), (row) => row.standing === "suspended", "operator"),
+        removal((row) => api("accounts", row.id), (row) => valetkey("account rm").of(row.name), { fields: CASCADE }),
     ],
 };
 
@@ -349,8 +392,8 @@ const workspaces: Resource = {
     path: api("workspaces"),
     field: "workspaces",
     filters: [{ name: "account", label: "Account", needs: "operator" }, { name: "bucket", label: "Bucket" }],
-    cli: "valetkey workspace ls",
-    empty: { said: "There is no workspace.", command: "valetkey workspace create KEY --account ACCOUNT --bucket BUCKET" },
+    cli: (query) => valetkey("workspace ls").having(query, "account", "bucket"),
+    empty: { said: "There is no workspace.", command: valetkey("workspace create").of("KEY").with("account", "ACCOUNT").with("bucket", "BUCKET").on("everyone") },
     columns: [
         { name: "Key", of: (row) => row.key },
         { name: "Name", of: (row) => row.name },
@@ -368,12 +411,13 @@ const workspaces: Resource = {
             { name: "bucket", label: "Bucket", required: true },
             { name: "prefix", label: "Directory" },
             { name: "callers", label: "Callers, one on a line", kind: "lines", required: true },
-            { name: "access", label: "Access", options: ["read", "read-write"] },
+            { name: "access", label: "Access", options: ["read-write", "read"], required: true },
         ],
+        plan: (body) => ({ method: "POST", path: at(api("workspaces"), DRY), body }),
         send: (body) => ({ method: "POST", path: at(api("workspaces")), body }),
-        cli: (body) => `valetkey workspace create ${word(body.key)}${flags(body, "account", "bucket", "prefix", "access")}`,
+        cli: (body) => valetkey("workspace create").of(body.key ?? "KEY").with("account", body.account ?? "ACCOUNT").with("bucket", body.bucket ?? "BUCKET").with("prefix", body.prefix).with("caller", body.callers).on("read-only", body.access === "read"),
     },
-    actions: [removal((row) => api("workspaces", row.id), (row) => `valetkey workspace rm ${word(row.key)}`, { typed: (row) => row.key })],
+    actions: [removal((row) => api("workspaces", row.id), (row) => valetkey("workspace rm").of(row.id), { typed: (row) => row.key })],
 };
 
 export const buckets: Resource = {
@@ -383,8 +427,8 @@ export const buckets: Resource = {
     needs: "operator",
     path: api("buckets"),
     field: "buckets",
-    cli: "valetkey bucket ls",
-    empty: { said: "There is no bucket.", command: "valetkey bucket create NAME" },
+    cli: () => valetkey("bucket ls"),
+    empty: { said: "There is no bucket.", command: valetkey("bucket create").of("NAME") },
     columns: [{ name: "Bucket", of: (row) => row.bucket }, { name: "Storage", of: (row) => row.storage }],
     id: (row) => row.bucket,
     create: {
@@ -392,9 +436,9 @@ export const buckets: Resource = {
         needs: "operator",
         fields: () => [{ name: "bucket", label: "Name", required: true }, { name: "storage", label: "Storage", hint: "the embedded one if not given" }],
         send: (body) => ({ method: "POST", path: at(api("buckets")), body }),
-        cli: (body) => `valetkey bucket create ${word(body.bucket)}${flags(body, "storage")}`,
+        cli: (body) => valetkey("bucket create").of(body.bucket ?? "NAME").having(body, "storage"),
     },
-    actions: [removal((row) => api("buckets", row.bucket), (row) => `valetkey bucket rm ${word(row.bucket)}`, { fields: CASCADE })],
+    actions: [removal((row) => api("buckets", row.bucket), (row) => valetkey("bucket rm").of(row.bucket), { fields: CASCADE })],
 };
 
 const datasets: Resource = {
@@ -405,8 +449,8 @@ const datasets: Resource = {
     path: api("datasets"),
     field: "datasets",
     filters: [{ name: "bucket", label: "Bucket" }],
-    cli: "valetkey dataset ls",
-    empty: { said: "There is no dataset.", command: "valetkey dataset create NAME s3://BUCKET/PREFIX --topic TOPIC" },
+    cli: (query) => valetkey("dataset ls").having(query, "bucket"),
+    empty: { said: "There is no dataset.", command: valetkey("dataset create").of("NAME", "s3://BUCKET/PREFIX").with("topic", "TOPIC") },
     columns: [
         { name: "Name", of: (row) => row.name },
         { name: "Topic", of: (row) => row.topic },
@@ -420,9 +464,9 @@ const datasets: Resource = {
         needs: "operator",
         fields: () => ["name", "bucket", "prefix", "topic"].map((name): Field => ({ name, label: name[0]!.toUpperCase() + name.slice(1), required: true })).concat({ name: "description", label: "Description" }),
         send: (body) => ({ method: "POST", path: at(api("datasets")), body }),
-        cli: (body) => `valetkey dataset create ${word(body.name)} ${word(`s3://${body.bucket ?? "BUCKET"}/${body.prefix ?? ""}`)}${flags(body, "topic", "description")}`,
+        cli: (body) => valetkey("dataset create").of(body.name ?? "NAME", `s3://${body.bucket ?? "BUCKET"}/${body.prefix ?? ""}`).with("topic", body.topic ?? "TOPIC").having(body, "description"),
     },
-    actions: [removal((row) => api("datasets", row.id), (row) => `valetkey dataset rm ${word(row.name)}`, { fields: CASCADE })],
+    actions: [removal((row) => api("datasets", row.id), (row) => valetkey("dataset rm").of(row.name), { fields: CASCADE })],
 };
 
 const parents: Resource = {
@@ -432,8 +476,8 @@ const parents: Resource = {
     path: api("parent-keys"),
     field: "parent_keys",
     filters: [{ name: "account", label: "Account", needs: "operator" }, { name: "bucket", label: "Bucket" }],
-    cli: "valetkey parent-key ls",
-    empty: { said: "There is no parent access key.", command: "valetkey parent-key create --help" },
+    cli: (query) => valetkey("parent-key ls").having(query, "account", "bucket"),
+    empty: { said: "There is no parent access key.", command: valetkey("parent-key create").on("help") },
     columns: [
         { name: "Name", of: (row) => row.name },
         { name: "Access key id", of: (row) => <code>{row.access_key_id}</code> },
@@ -449,7 +493,7 @@ const parents: Resource = {
             when: (row) => !row.disabled,
             said: () => "It and what was signed with it are refused from now on.",
             send: (row) => ({ method: "DELETE", path: at(api("parent-keys", row.id)) }),
-            cli: (row) => `valetkey parent-key disable ${row.id}`,
+            cli: (row) => valetkey("parent-key disable").of(row.access_key_id),
         },
     ],
 };

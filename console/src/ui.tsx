@@ -1,7 +1,9 @@
 // The few parts that pages are made of.
 import { type ComponentChildren, createContext } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
-import { type Page, Refusal, type Row } from "./api";
+import { useContext, useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { Refusal, type Row } from "./api";
+import type { Command } from "./cli";
+import { useNow } from "./clock";
 
 /** Whether who is signed in may change anything: what only looks shows no button that is refused. */
 export const MayChange = createContext(true);
@@ -18,21 +20,32 @@ export function Failure({ error }: { error: unknown }) {
     );
 }
 
-/** What is asked once, again when what it depends on changes, and again when told. */
-export function useAsked<T>(question: () => Promise<T>, on: unknown[]): { value?: T; error?: unknown; again: () => void } {
-    const [state, set] = useState<{ value?: T; error?: unknown }>({});
+export interface Asked<T> {
+    value?: T;
+    error?: unknown;
+    /** Whether an answer is awaited. */
+    busy: boolean;
+    again: () => void;
+}
+
+/** What is asked once, again when what it depends on changes, and again when told. An answer is only ever shown for its own question. */
+export function useAsked<T>(ask: () => Promise<T>, on: unknown[]): Asked<T> {
+    const question = JSON.stringify(on);
+    const [state, set] = useState<{ question?: string; value?: T; error?: unknown; busy?: boolean }>({});
     const [count, setCount] = useState(0);
     useEffect(() => {
         let wanted = true;
-        question().then(
-            (value) => wanted && set({ value }),
-            (error) => wanted && set((before) => ({ ...before, error })),
+        set((known) => (known.question === question ? { ...known, busy: true } : { question, busy: true }));
+        ask().then(
+            (value) => wanted && set({ question, value }),
+            (error) => wanted && set((known) => ({ ...known, error, busy: false })),
         );
         return () => {
             wanted = false;
         };
-    }, [...on, count]);
-    return { ...state, again: () => setCount((n) => n + 1) };
+    }, [question, count]);
+    const { value, error, busy = false }: typeof state = state.question === question ? state : { busy: true };
+    return { value, error, busy, again: () => setCount((n) => n + 1) };
 }
 
 export function Badge({ text }: { text: string }) {
@@ -47,35 +60,72 @@ function ago(seconds: number): string {
     return RELATIVE.format(Math.trunc(seconds / length), unit);
 }
 
+/** A time by how long ago it is; what is none is shown as it is. */
 export function Time({ at, none = "never" }: { at?: string | null; none?: string }) {
+    const now = useNow();
     if (!at) return <>{none}</>;
+    const time = Date.parse(at);
+    if (Number.isNaN(time)) return <>{at}</>;
     return (
         <time dateTime={at} title={at}>
-            {ago((Date.parse(at) - Date.now()) / 1000)}
+            {ago((time - now) / 1000)}
         </time>
     );
 }
 
-export function Copy({ text, label = "Copy" }: { text: string; label?: string }) {
-    const [done, set] = useState(false);
-    const copy = () => navigator.clipboard.writeText(text).then(() => set(true), () => set(false));
+/** Puts it on the clipboard; over plain http a browser has none, and the older way is taken. */
+async function put(text: string, near: HTMLElement): Promise<boolean> {
+    try {
+        await navigator.clipboard.writeText(text);
+        return true;
+    } catch {
+        const area = document.createElement("textarea");
+        area.value = text;
+        area.readOnly = true;
+        area.className = "unseen";
+        // Beside the button: outside an open dialog nothing can be selected.
+        near.after(area);
+        area.select();
+        const done = document.execCommand("copy");
+        area.remove();
+        near.focus();
+        return done;
+    }
+}
+
+export function Copy({ text, label = "Copy", copied }: { text: string; label?: string; copied?: () => void }) {
+    const own = useRef<HTMLButtonElement>(null);
+    const [told, set] = useState<{ of: string; done: boolean }>();
+    const copy = async () => {
+        if (!own.current) return;
+        const done = await put(text, own.current);
+        set({ of: text, done });
+        if (done) copied?.();
+    };
+    // Of another text it was not told yet.
+    const said = told?.of !== text ? "" : told.done ? "Copied" : "The browser does not copy here: select it yourself";
     return (
-        <button type="button" class="small" onClick={copy}>
-            {done ? "Copied" : label}
-        </button>
+        <>
+            <button type="button" class="small" ref={own} onClick={copy}>
+                {told?.of === text && told.done ? "Copied" : label}
+            </button>
+            <span aria-live="polite" class={told?.of === text && !told.done ? "" : "unseen"}>{said}</span>
+        </>
     );
 }
 
-/** The command that does the same. */
-export function Cli({ command }: { command: string }) {
+/** The command that does the same; or why there is none. */
+export function Cli({ command }: { command: Command | string }) {
+    if (typeof command === "string") return <p class="cli label">{command}</p>;
+    const text = command.toString();
     return (
         <p class="cli">
-            <span class="label">Command line</span> <code>{command}</code> <Copy text={command} />
+            <span class="label">Command line</span> <code>{text}</code> <Copy text={text} />
         </p>
     );
 }
 
-export function Empty({ said, command }: { said: string; command?: string }) {
+export function Empty({ said, command }: { said: string; command?: Command }) {
     return (
         <div class="empty">
             <p>{said}</p>
@@ -84,7 +134,7 @@ export function Empty({ said, command }: { said: string; command?: string }) {
     );
 }
 
-export function Heading({ title, about, cli, children }: { title: string; about: string; cli: string; children?: ComponentChildren }) {
+export function Heading({ title, about, cli, children }: { title: string; about: string; cli: Command | string; children?: ComponentChildren }) {
     useEffect(() => {
         document.title = `${title} · Valetkey`;
     }, [title]);
@@ -98,19 +148,35 @@ export function Heading({ title, about, cli, children }: { title: string; about:
     );
 }
 
+/** Keeps a dialog open for as long as something in it would be lost; says whether anything is. */
+export const Hold = createContext<{ held: boolean; hold: (by: string, yes: boolean) => void }>({ held: false, hold: () => undefined });
+
+/** Holds the dialog around it while something is so. */
+export function useHold(by: string, yes: boolean): void {
+    const { hold } = useContext(Hold);
+    useEffect(() => {
+        hold(by, yes);
+        return () => hold(by, false);
+    }, [by, yes]);
+}
+
 export function Dialog({ title, close, children }: { title: string; close: () => void; children: ComponentChildren }) {
     const own = useRef<HTMLDialogElement>(null);
+    const [by, setBy] = useState<string[]>([]);
+    const hold = (name: string, yes: boolean) => setBy((before) => (before.includes(name) === yes ? before : yes ? [...before, name] : before.filter((one) => one !== name)));
+    const held = by.length > 0;
     useEffect(() => {
         const before = document.activeElement;
         own.current?.showModal();
         return () => before instanceof HTMLElement && before.focus();
     }, []);
+    useLayoutEffect(() => own.current?.setAttribute("closedby", held ? "none" : "closerequest"), [held]);
     return (
-        <dialog ref={own} onClose={close} aria-labelledby="dialog-title">
+        <dialog ref={own} onClose={close} onKeyDown={(event) => held && event.key === "Escape" && event.preventDefault()} onCancel={(event) => held && event.preventDefault()} aria-labelledby="dialog-title">
             <h2 id="dialog-title">{title}</h2>
-            {children}
+            <Hold.Provider value={{ held, hold }}>{children}</Hold.Provider>
             <div class="buttons">
-                <button type="button" onClick={() => own.current?.close()}>
+                <button type="button" disabled={held} onClick={() => own.current?.close()}>
                     Close
                 </button>
             </div>
@@ -118,11 +184,14 @@ export function Dialog({ title, close, children }: { title: string; close: () =>
     );
 }
 
+/** A whole time as RFC 3339 writes it. */
+const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/;
+
 /** How a value looks that nothing more is known of. */
 export function Value({ of }: { of: any }): any {
     if (of === null || of === undefined || of === "") return <span class="none">none</span>;
     if (typeof of === "boolean") return of ? "yes" : "no";
-    if (typeof of === "string" && /^\d{4}-\d\d-\d\dT/.test(of)) return <Time at={of} />;
+    if (typeof of === "string" && TIME.test(of)) return <Time at={of} />;
     if (Array.isArray(of)) {
         if (of.length === 0) return <span class="none">none</span>;
         return (
@@ -152,126 +221,4 @@ export function Fields({ of }: { of: Row }) {
             ))}
         </dl>
     );
-}
-
-export interface Column {
-    name: string;
-    of: (row: Row) => ComponentChildren;
-}
-
-export interface Selection {
-    ids: Set<string>;
-    set: (ids: Set<string>) => void;
-    may: (row: Row) => boolean;
-}
-
-/** The height of a row, in pixels, as the style has it: only so the rows that are not drawn leave the right room. */
-const ROW = 40;
-/** Rows drawn beyond the edge, so that scrolling by the wheel never shows a gap. */
-const BEYOND = 15;
-
-/** A table that draws only the rows in sight, and asks for more before its end is reached. */
-export function Table(props: {
-    caption: string;
-    columns: Column[];
-    rows: Row[];
-    id: (row: Row) => string;
-    open?: (row: Row) => void;
-    more?: () => void;
-    selection?: Selection;
-}) {
-    const { caption, columns, rows, id, open, more, selection } = props;
-    const box = useRef<HTMLDivElement>(null);
-    const [top, setTop] = useState(0);
-    const height = box.current?.clientHeight ?? 700;
-    const first = Math.max(0, Math.floor(top / ROW) - BEYOND);
-    const last = Math.min(rows.length, Math.ceil((top + height) / ROW) + BEYOND);
-    useEffect(() => {
-        if (more && last >= rows.length - BEYOND) more();
-    }, [last, rows.length, !!more]);
-    const toggle = (row: Row) => {
-        if (!selection) return;
-        const ids = new Set(selection.ids);
-        if (!ids.delete(id(row))) ids.add(id(row));
-        selection.set(ids);
-    };
-    const may = selection ? rows.filter(selection.may) : [];
-    const all = may.length > 0 && may.every((row) => selection?.ids.has(id(row)));
-    const span = columns.length + (selection ? 1 : 0);
-    const room = (count: number) => count > 0 && <tr class="room" style={{ height: `${count * ROW}px` }} aria-hidden="true"><td colSpan={span} /></tr>;
-    return (
-        <div class="table" ref={box} tabIndex={0} role="region" aria-label={caption} onScroll={(event) => setTop(event.currentTarget.scrollTop)}>
-            <table aria-rowcount={rows.length + 1}>
-                <caption>
-                    {caption} <span class="count">{rows.length}{more ? "+" : ""}</span>
-                </caption>
-                <thead>
-                    <tr>
-                        {selection && (
-                            <th scope="col">
-                                <input type="checkbox" aria-label="Select all that are shown" checked={all} onChange={() => selection.set(all ? new Set() : new Set(may.map(id)))} />
-                            </th>
-                        )}
-                        {columns.map((column) => (
-                            <th scope="col">{column.name}</th>
-                        ))}
-                    </tr>
-                </thead>
-                <tbody>
-                    {room(first)}
-                    {rows.slice(first, last).map((row, index) => (
-                        <tr key={id(row)} aria-rowindex={first + index + 2}>
-                            {selection && (
-                                <td>
-                                    <input type="checkbox" aria-label={`Select ${id(row)}`} disabled={!selection.may(row)} checked={selection.ids.has(id(row))} onChange={() => toggle(row)} />
-                                </td>
-                            )}
-                            {columns.map((column, place) => {
-                                if (place > 0) return <td>{column.of(row)}</td>;
-                                const content = column.of(row);
-                                return (
-                                    <th scope="row">
-                                        {open ? (
-                                            <button type="button" class="link" onClick={() => open(row)}>
-                                                {content}
-                                            </button>
-                                        ) : (
-                                            content
-                                        )}
-                                    </th>
-                                );
-                            })}
-                        </tr>
-                    ))}
-                    {room(rows.length - last)}
-                </tbody>
-            </table>
-        </div>
-    );
-}
-
-/** The rows of a list that comes in pages: the next one is asked for when it is needed. */
-export function usePages(ask: (more: Row) => Promise<Page>, on: unknown[]) {
-    const [state, set] = useState<{ rows?: Row[]; next?: Row; error?: unknown }>({});
-    const [count, setCount] = useState(0);
-    const run = useRef(0);
-    const busy = useRef(false);
-    const load = (more: Row, before: Row[]) => {
-        const own = run.current;
-        busy.current = true;
-        ask(more)
-            .then(
-                (page) => own === run.current && set({ rows: [...before, ...page.rows], next: page.next }),
-                (error) => own === run.current && set({ rows: before.length ? before : undefined, error }),
-            )
-            .finally(() => {
-                if (own === run.current) busy.current = false;
-            });
-    };
-    useEffect(() => {
-        run.current += 1;
-        load({}, []);
-    }, [...on, count]);
-    const more = state.next && !state.error ? () => !busy.current && state.next && load(state.next, state.rows ?? []) : undefined;
-    return { rows: state.rows, error: state.error, more, again: () => setCount((n) => n + 1) };
 }

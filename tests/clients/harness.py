@@ -215,7 +215,7 @@ class Server:
         self.secrets |= set(SECRET.findall(answer.body.decode(errors="replace")))
         return answer
 
-    def vend(self, caller: Caller, ttl: int = 900, **fields) -> Lease:
+    def vend(self, caller: Caller, ttl: int = 3600, **fields) -> Lease:
         body = {"bucket": caller.bucket, "prefix": caller.prefix, "access": caller.access, "ttl_secs": ttl} | fields
         body = {name: value for name, value in body.items() if value is not None}
         answer = self.call("POST", "/api/v1/credentials", caller.token, body)

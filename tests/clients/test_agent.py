@@ -119,19 +119,33 @@ def test_every_client_goes_on_for_three_lifetimes(server, reader, grant, tmp_pat
             name: execute(server, reader.token, grant, "--ttl", f"{LIFE}s", "--", *line, tmp_path=tmp_path / name)
             for name, line in lines.items()
         }
-        for name in ("google", "obstore_google"):
+        for name in ("google", "obstore_google", "rclone_google"):
             line = [sys.executable, str(HERE / "renewing.py"), name, str(seconds), "lake", "daily/x"]
             there = {"at": gcs.url, "env": {"FAKE_GCS": gcs.url}}
             running[name] = execute(server, "vkt_x", "daily", "--", *line, tmp_path=tmp_path / name, **there)
         for name, process in running.items():
             out, errors = process.communicate(timeout=120)
             assert process.returncode == 0, f"{name}: {errors}"
-            assert int(out) >= 5, f"{name} read {out} times only"
-        assert gcs.asked >= 2 * 3
+            # A command that is started for each read takes seconds on a slow machine: it read at the start, and after an expiry.
+            assert int(out) >= 2, f"{name} read {out} times only"
+        assert gcs.asked >= 3 * 3
     vended = [lease for lease in leases(server, reader) if lease["lease_id"] not in before]
     # At least once for each lifetime of each; and nothing lives on when its command has ended.
     assert len(vended) >= 3 * len(lines)
     assert not [lease for lease in vended if lease["state"] == "live"]
+
+
+def test_clients_of_containers_go_on_for_three_lifetimes(server, tmp_path):
+    """ECS's relative URI and EKS Pod Identity, at the addresses that only containers have: in a network of the test's own."""
+    line = ["unshare", "--net", *([] if os.geteuid() == 0 else ["--map-root-user"]), sys.executable, str(HERE / "isolated.py")]
+    line += [server.binary, str(tmp_path), str(3 * LIFE + 2), str(LIFE)]
+    done = subprocess.run(line, cwd=HERE, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["read"].keys() == {f"{form} {client}" for form in ("ecs", "eks") for client in ("boto3", "obstore", "pyarrow")}
+    assert all(count >= 5 for count in told["read"].values()), told
+    # Of each form at least one for each lifetime; both forms may share one.
+    assert told["leases"] >= 3, told
 
 
 def leases(server, caller):
@@ -391,7 +405,7 @@ if os.geteuid() == 0:
             try:
                 assert holding.stdout.readline() == b"held\n"
                 began = time.monotonic()
-                assert agent.ask(url)[0] == 200 and time.monotonic() - began < 2
+                assert agent.ask(url)[0] == 200 and time.monotonic() - began < 10
             finally:
                 holding.kill()
                 holding.communicate()
@@ -401,7 +415,8 @@ class TestUpstream:
     """Servers that are away, slow, or lie."""
 
     def test_what_is_valid_outlives_the_server_and_goes_on_with_the_next(self, started):
-        upstream = Upstream("s3", 3600)
+        life = 2 * LIFE
+        upstream = Upstream("s3", life)
         agent = started("vkt_x", "daily", at=upstream.url)
         url = agent.url("daily")
         first = agent.ask(url)[2]
@@ -409,6 +424,13 @@ class TestUpstream:
             pass
         assert agent.ask(url)[2] == first
         assert agent.cli("process", "other").returncode == 8
+        with Upstream("s3", life, port=upstream.http.server_port) as following:
+            # Before the first one's life is over, and without being told.
+            end = time.monotonic() + life
+            while (kept := json.loads(agent.ask(url)[2]))["Token"] not in following.ends:
+                assert kept["Token"] in upstream.ends and time.monotonic() < end, kept
+                time.sleep(0.05)
+            assert following.asked >= 1
 
     def test_what_was_read_is_renewed_ahead(self, started):
         with Upstream("s3", LIFE) as upstream:

@@ -11,7 +11,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from pyiceberg.catalog.rest import RestCatalog
 from pyiceberg.catalog.sql import SqlCatalog
-from pyiceberg.exceptions import BadRequestError, NoSuchTableError, RESTError, UnauthorizedError
+from pyiceberg.exceptions import BadRequestError, NoSuchTableError, OAuthError, RESTError, UnauthorizedError
 
 ROWS = pa.table({"id": [1, 2, 3], "name": ["a", "b", "c"]})
 
@@ -185,3 +185,115 @@ def test_duckdb_attaches_it(server, shared):
     db.execute(f"CREATE SECRET own (TYPE iceberg, TOKEN '{shared}')")
     db.execute(f"ATTACH 'ice' AS ice (TYPE iceberg, SECRET own, ENDPOINT '{server.api}/iceberg')")
     assert db.execute("SELECT count(*) FROM ice.ns.trips").fetchone()[0] >= 3
+
+
+class TestOauth:
+    """PyIceberg with a `credential`, which it changes for a token at the catalog itself."""
+
+    @pytest.fixture
+    def made(self, server, shared):
+        made = server.make("tokens", account="globex", caller="recipient")
+        server.secrets.add(made["token"])
+        return made
+
+    def test_a_client_with_a_credential_reads_the_table(self, server, made):
+        credential = f"{made['id']}:{made['token']}"
+        ours = RestCatalog("ours", uri=f"{server.api}/iceberg", credential=credential, warehouse="ice")
+        table = ours.load_table("ns.trips")
+        keep(server, table.io.properties)
+        assert table.scan().to_arrow().num_rows >= 3
+
+    @pytest.mark.parametrize("wrong", ["id", "secret"])
+    def test_a_wrong_one_is_refused(self, server, made, wrong):
+        id, token = made["id"], made["token"]
+        other = server.make("tokens", account="globex", caller="recipient")
+        server.secrets.add(other["token"])
+        credential = f"{other['id']}:{token}" if wrong == "id" else f"{id}:{token[:-1]}"
+        with pytest.raises(OAuthError, match="invalid_client"):
+            RestCatalog("ours", uri=f"{server.api}/iceberg", credential=credential, warehouse="ice")
+
+
+class TestSigning:
+    """PyIceberg's own signer: it holds no credential, and each request to the storage is signed by the catalog."""
+
+    @pytest.fixture
+    def signing(self, server, shared):
+        delegation = {"header.X-Iceberg-Access-Delegation": "remote-signing"}
+        how = {"py-io-impl": "pyiceberg.io.fsspec.FsspecFileIO", "s3.signer": "S3V4RestSigner"}
+        return catalog(server, shared, **delegation, **how)
+
+    def sign(self, server, token, uri, method="GET", headers=None, path="ns/tables/trips"):
+        asked = {"region": "auto", "method": method, "uri": uri, "headers": headers or {}}
+        url = f"{server.api}/iceberg/v1/ice/namespaces/{path}/sign"
+        answer = requests.post(url, json=asked, headers={"Authorization": f"Bearer {token}"}, timeout=30)
+        if answer.ok:
+            server.secrets |= set(answer.json()["headers"]["x-amz-security-token"])
+        return answer
+
+    def send(self, answer, method="GET"):
+        headers = {name: ", ".join(values) for name, values in answer.json()["headers"].items()}
+        return requests.request(method, answer.json()["uri"], headers=headers, timeout=30)
+
+    def leases(self, server):
+        return server.call("GET", "/api/v1/leases?limit=500", server.admin_token).json()
+
+    def test_pyiceberg_reads_without_a_credential_with_one_lease(self, server, signing, own):
+        before = {one["lease_id"] for one in self.leases(server)["leases"]}
+        table = signing.load_table("ns.trips")
+        assert "s3.secret-access-key" not in table.io.properties and "s3.signer.uri" not in table.io.properties
+        assert table.scan().to_arrow().num_rows == own.refresh().scan().to_arrow().num_rows
+        assert table.scan().to_arrow().num_rows >= 3
+        made = [one for one in self.leases(server)["leases"] if one["lease_id"] not in before]
+        assert [one["dialect"] for one in made] == ["iceberg"]
+        with pytest.raises(Exception, match="403"):
+            table.append(ROWS)
+
+    def test_what_is_signed_is_that_request_and_no_other(self, server, shared, own, writing):
+        metadata = f"{writing.endpoint}/{own.metadata_location.removeprefix('s3://')}"
+        answer = self.sign(server, shared, metadata)
+        assert (answer.status_code, answer.headers["cache-control"]) == (200, "private")
+        assert self.send(answer).status_code == 200
+        assert self.send(answer, "PUT").status_code == self.send(answer, "DELETE").status_code == 403
+        told = answer.json()
+        for uri in (metadata + "x", metadata.replace("/trips/", "/trips2/"), metadata + "?acl"):
+            answer.json = lambda uri=uri: told | {"uri": uri}
+            assert self.send(answer).status_code == 403, uri
+        head = self.sign(server, shared, metadata, "HEAD")
+        assert self.send(head, "HEAD").status_code == 200
+        place = own.location().removeprefix(f"s3://{writing.bucket}/")
+        bucket = f"{writing.endpoint}/{writing.bucket}"
+        listing = self.sign(server, shared, f"{bucket}?list-type=2&prefix={place}/metadata/")
+        assert b"metadata.json" in self.send(listing).content
+
+    def test_what_is_not_a_read_of_the_table_is_not_signed(self, server, shared, own, writing):
+        metadata = f"{writing.endpoint}/{own.metadata_location.removeprefix('s3://')}"
+        for method in ("PUT", "DELETE", "POST"):
+            assert self.sign(server, shared, metadata, method).status_code == 403, method
+        copy = {"x-amz-copy-source": [f"/{writing.bucket}/x"]}
+        assert self.sign(server, shared, metadata, headers=copy).status_code == 403
+        for uri in (
+            metadata.replace("/trips/", "/trips2/"),
+            metadata.replace("/trips/", "/trips/%2e%2e/trips2/"),
+            metadata.replace("/trips/", "/trips/%252e%252e/trips2/"),
+            metadata.replace(writing.bucket, "airlines-lake"),
+            metadata.replace("127.0.0.1", "127.0.0.1@elsewhere.example"),
+            f"{writing.endpoint}/{writing.bucket}?list-type=2",
+            f"{writing.endpoint}/{writing.bucket}?delete",
+        ):
+            answer = self.sign(server, shared, uri)
+            assert (answer.status_code, answer.json()["error"]["type"]) == (403, "ForbiddenException"), uri
+        assert self.sign(server, server.caller("read", "airlines-lake").token, metadata).status_code == 404
+        assert self.sign(server, "vkt_none", metadata).status_code == 401
+
+    def test_a_signature_ends_with_its_lease(self, server, shared, own, writing):
+        metadata = f"{writing.endpoint}/{own.metadata_location.removeprefix('s3://')}"
+        answer = self.sign(server, shared, metadata)
+        assert self.send(answer).status_code == 200
+        [proof] = answer.json()["headers"]["authorization"]
+        key = proof.split("Credential=")[1].split("/")[0]
+        lease = server.call("GET", f"/api/v1/whose/{key}", server.admin_token).json()["lease_id"]
+        assert server.call("DELETE", f"/api/v1/leases/{lease}", server.admin_token).status == 200
+        ended = self.send(answer)
+        assert ended.status_code == 400 and b"ExpiredToken" in ended.content
+        again = self.sign(server, shared, metadata)
+        assert self.send(again).status_code == 200

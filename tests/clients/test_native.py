@@ -2,7 +2,9 @@
 
 from datetime import UTC, datetime, timedelta
 
+import boto3
 import pytest
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from harness import FLIGHTS, demo_bytes, demo_keys
@@ -52,7 +54,82 @@ class TestVending:
         with pytest.raises(ClientError, match="AccessDenied"):
             lease.boto3().put_object(Bucket=lease.bucket, Key=f"{folder}/x", Body=b"x")
 
-    @pytest.mark.parametrize("field", ["prefix", "prefixes", "objects", "whole_bucket", "access", "ttl_secs"])
+    def test_reads_here_and_writes_there(self, server, writer, writing, folder):
+        """One key for two places, each with what it allows."""
+        bucket = writing.bucket
+        for name in ("data/x", "data/tmp/old", "beside/x"):
+            writing.boto3().put_object(Bucket=bucket, Key=f"{folder}/{name}", Body=b"before")
+        parts = [{"prefix": f"{folder}/data", "access": "read"}, {"prefix": f"{folder}/data/tmp", "access": "write"}]
+        answer = vend(server, writer.token, bucket=bucket, parts=parts, ttl_secs=900)
+        assert answer.status == 200, answer
+        vended = answer.json()
+        server.secrets |= {vended["secret_access_key"], vended["session_token"]}
+        assert sorted((part["access"], part["prefixes"]) for part in vended["parts"]) == [
+            ("read", [f"{folder}/data"]),
+            ("write", [f"{folder}/data/tmp"]),
+        ]
+        assert "prefixes" not in vended and "access" not in vended and vended["cuts"] == []
+        client = boto3.client(
+            "s3",
+            endpoint_url=server.s3,
+            region_name=vended["region"],
+            aws_access_key_id=vended["access_key_id"],
+            aws_secret_access_key=vended["secret_access_key"],
+            aws_session_token=vended["session_token"],
+            config=Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}),
+        )
+        key = lambda name: {"Bucket": bucket, "Key": f"{folder}/{name}"}
+        for name in ("data/x", "data/tmp/old"):
+            assert client.get_object(**key(name))["Body"].read() == b"before"
+        client.put_object(**key("data/tmp/new"), Body=b"new")
+        assert client.get_object(**key("data/tmp/new"))["Body"].read() == b"new"
+        listed = client.list_objects_v2(Bucket=bucket, Prefix=f"{folder}/data/")
+        assert [one["Key"] for one in listed["Contents"]] == [f"{folder}/data/{name}" for name in ("tmp/new", "tmp/old", "x")]
+        upload = client.create_multipart_upload(**key("data/tmp/big"))["UploadId"]
+        client.abort_multipart_upload(**key("data/tmp/big"), UploadId=upload)
+        refused = [
+            lambda: client.put_object(**key("data/x"), Body=b"after"),
+            lambda: client.put_object(**key("data/tmp2"), Body=b"after"),
+            lambda: client.create_multipart_upload(**key("data/big")),
+            lambda: client.get_object(**key("beside/x")),
+            lambda: client.delete_object(**key("data/tmp/old")),
+            lambda: client.delete_object(**key("data/x")),
+            lambda: client.list_objects_v2(Bucket=bucket, Prefix=f"{folder}/"),
+            lambda: client.copy_object(**key("data/tmp/copy"), CopySource={"Bucket": bucket, "Key": f"{folder}/beside/x"}),
+            lambda: client.copy_object(**key("data/copy"), CopySource={"Bucket": bucket, "Key": f"{folder}/data/x"}),
+        ]
+        for call in refused:
+            with pytest.raises(ClientError, match="AccessDenied"):
+                call()
+        client.copy_object(**key("data/tmp/copy"), CopySource={"Bucket": bucket, "Key": f"{folder}/data/x"})
+        lease = server.call("GET", f"/api/v1/leases/{vended['lease_id']}", writer.token).json()
+        assert lease["bucket"] == bucket and lease["parts"] == vended["parts"]
+        # It was used, also where it was refused.
+        used = lease["used"]
+        assert used["requests"] >= len(refused) + 1 and used["from"] == "127.0.0.1"
+        assert lease["opened"] <= used["first"] <= used["last"] and used["bytes_out"] > 0
+        unused = vend(server, writer.token, bucket=bucket, prefix="flights/staging", access="read").json()
+        assert "used" not in server.call("GET", f"/api/v1/leases/{unused['lease_id']}", writer.token).json()
+
+    @pytest.mark.parametrize(
+        "parts, field",
+        [
+            ([], "parts"),
+            ([{"access": "read"}], "parts[0].prefix"),
+            ([{"prefix": "flights/staging"}, {"prefix": "flights/", "access": "read"}], "parts[1].prefix"),
+            ([{"prefix": "flights/staging", "actions": ["read"]}], "parts[0].actions"),
+            ([{"prefix": "flights/staging", "ttl_secs": 60}], "parts[0].ttl_secs"),
+        ],
+    )
+    def test_refuses_parts_that_say_too_little(self, server, writer, parts, field):
+        answer = vend(server, writer.token, bucket=writer.bucket, parts=parts)
+        check_problem(answer, 400, 422)
+        assert answer.json().get("field") == field
+        both = vend(server, writer.token, bucket=writer.bucket, parts=[{"prefix": "flights/staging"}], access="read")
+        check_problem(both, 422)
+        assert both.json()["field"] == "parts"
+
+    @pytest.mark.parametrize("field", ["prefix", "prefixes", "objects", "whole_bucket", "access", "parts", "ttl_secs"])
     def test_takes_no_null(self, server, reader, field):
         """A variable that was never set must not widen a key to the whole grant."""
         check_problem(vend(server, reader.token, grant="flights-daily", **{field: None}), 400, 422)

@@ -158,6 +158,49 @@ class TestBoto3:
         assert code(child.get_object, Bucket="uploads-lake", Key=INSIDE) == ("ExpiredToken", 400)
         assert code(sts(url, narrowed).get_caller_identity) == ("ExpiredToken", 403)
 
+    def test_reads_here_and_writes_there(self, server, url, parent, take):
+        """A policy whose statements allow different things, and a session of it that is narrowed once more."""
+        key = take(sts(url, parent).assume_role(RoleArn=ROLE, RoleSessionName="night"))
+        own = s3(server, key)
+        for name in ("x", "tmp/old"):
+            own.put_object(Bucket="uploads-lake", Key=f"uploads/user-123/{name}", Body=b"before")
+        policy = {
+            "Version": "2012-10-17",
+            "Statement": [
+                {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::uploads-lake/uploads/user-123/*"},
+                {"Effect": "Allow", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::uploads-lake/uploads/user-123/tmp/*"},
+                {
+                    "Effect": "Allow",
+                    "Action": "s3:ListBucket",
+                    "Resource": "arn:aws:s3:::uploads-lake",
+                    "Condition": {"StringLike": {"s3:prefix": "uploads/user-123/tmp/*"}},
+                },
+            ],
+        }
+        child_key = take(sts(url, key).assume_role(RoleArn=ROLE, RoleSessionName="night", Policy=json.dumps(policy)))
+        at = lambda name: {"Bucket": "uploads-lake", "Key": f"uploads/user-123/{name}"}
+
+        def check(child):
+            child.get_object(**at("x"))
+            assert code(child.put_object, **at("x"), Body=b"after") == ("AccessDenied", 403)
+            assert code(child.get_object, Bucket="uploads-lake", Key=BESIDE) == ("AccessDenied", 403)
+            assert code(child.delete_object, **at("tmp/old")) == ("AccessDenied", 403)
+            assert code(child.list_objects_v2, Bucket="uploads-lake", Prefix="uploads/user-123/") == ("AccessDenied", 403)
+
+        child = s3(server, child_key)
+        check(child)
+        child.put_object(**at("tmp/new"), Body=b"new")
+        listed = child.list_objects_v2(Bucket="uploads-lake", Prefix="uploads/user-123/tmp/")["Contents"]
+        assert {"uploads/user-123/tmp/new", "uploads/user-123/tmp/old"} <= {entry["Key"] for entry in listed}
+        less = {"Version": "2012-10-17", "Statement": policy["Statement"][:2]}
+        less["Statement"][1] = policy["Statement"][1] | {"Resource": "arn:aws:s3:::uploads-lake/uploads/user-123/tmp/a*"}
+        session = sts(url, child_key).assume_role(RoleArn=ROLE, RoleSessionName="night", Policy=json.dumps(less))
+        grandchild = s3(server, take(session))
+        check(grandchild)
+        grandchild.put_object(**at("tmp/a"), Body=b"a")
+        assert code(grandchild.put_object, **at("tmp/b"), Body=b"b") == ("AccessDenied", 403)
+        assert code(grandchild.list_objects_v2, Bucket="uploads-lake", Prefix="uploads/user-123/tmp/") == ("AccessDenied", 403)
+
     def test_every_action(self, server, url, parent, take):
         client = sts(url, parent)
         identity = client.get_caller_identity()

@@ -1,4 +1,4 @@
-"""Unity Catalog: deltalake and Polars, unmodified, read a shared table that they find by its name; and what each is refused."""
+"""Unity Catalog: deltalake, Polars, Databricks' SDK and the catalog's own client, unmodified, find a shared table by its name; and what each is refused."""
 
 import json
 
@@ -129,3 +129,81 @@ def test_a_path_is_opened_as_it_was_granted(server, told):
     assert ask(told, "path", reader.token, url=f"{daily}-secret", operation="PATH_READ").status_code == 403
     refused = ask(told, "path", url=f"s3://{reader.bucket}", operation="PATH_READ")
     assert json.loads(refused.text)["error_code"] == "INVALID_ARGUMENT"
+
+
+class TestDatabricksSdk:
+    """Databricks' SDK: it finds a table by its name, and asks for credentials below `/api/2.0`."""
+
+    @pytest.fixture
+    def workspace(self, server, told):
+        from databricks.sdk import WorkspaceClient
+
+        return WorkspaceClient(host=told["url"], token=told["token"], auth_type="pat")
+
+    def test_it_lists_and_gets_credentials(self, server, told, workspace):
+        from databricks.sdk.service.catalog import PathOperation, TableOperation
+
+        assert "flights" in [one.name for one in workspace.catalogs.list()]
+        assert [one.name for one in workspace.schemas.list(catalog_name="flights")] == ["nyc"]
+        assert [one.full_name for one in workspace.tables.list("flights", "nyc")] == [told["table"]]
+        table = workspace.tables.get(told["table"])
+        given = workspace.temporary_table_credentials.generate_temporary_table_credentials(
+            table_id=table.table_id, operation=TableOperation.READ
+        )
+        keys = given.aws_temp_credentials
+        server.secrets |= {keys.secret_access_key, keys.session_token}
+        assert given.url == table.storage_location and given.expiration_time
+        reader = server.caller("read", "flights-lake")
+        paths = type(workspace)(host=told["url"], token=reader.token, auth_type="pat").temporary_path_credentials
+        given = paths.generate_temporary_path_credentials(url=f"s3://{reader.bucket}/{reader.prefix}", operation=PathOperation.PATH_READ)
+        keys = given.aws_temp_credentials
+        server.secrets |= {keys.secret_access_key, keys.session_token}
+
+    def test_it_is_refused_in_words_it_knows(self, told, workspace):
+        from databricks.sdk.errors import NotFound, PermissionDenied
+        from databricks.sdk.service.catalog import TableOperation
+
+        with pytest.raises(NotFound):
+            workspace.tables.get("flights.nyc.none")
+        table = workspace.tables.get(told["table"])
+        with pytest.raises(PermissionDenied):
+            workspace.temporary_table_credentials.generate_temporary_table_credentials(
+                table_id=table.table_id, operation=TableOperation.READ_WRITE
+            )
+
+
+def test_the_catalogs_own_client_gets_credentials(server, told):
+    """`unitycatalog-client`, which leaves the token to who uses it."""
+    import asyncio
+
+    from unitycatalog.client import (
+        ApiClient,
+        Configuration,
+        GenerateTemporaryTableCredential,
+        TableOperation,
+        TablesApi,
+        TemporaryCredentialsApi,
+    )
+    from unitycatalog.client.exceptions import ForbiddenException, NotFoundException
+
+    async def drive():
+        async with ApiClient(Configuration(host=told["url"] + PATH)) as client:
+            client.set_default_header("Authorization", f"Bearer {told['token']}")
+            tables, credentials = TablesApi(client), TemporaryCredentialsApi(client)
+            listed = await tables.list_tables(catalog_name="flights", schema_name="nyc")
+            assert [one.name for one in listed.tables] == ["departures"]
+            table = await tables.get_table(full_name=told["table"])
+
+            async def ask(operation):
+                asked = GenerateTemporaryTableCredential(table_id=table.table_id, operation=operation)
+                return await credentials.generate_temporary_table_credentials(asked)
+
+            keys = (await ask(TableOperation.READ)).aws_temp_credentials
+            server.secrets |= {keys.secret_access_key, keys.session_token}
+            assert keys.access_key_id.startswith("VK")
+            with pytest.raises(ForbiddenException):
+                await ask(TableOperation.READ_WRITE)
+            with pytest.raises(NotFoundException):
+                await tables.get_table(full_name="flights.nyc.none")
+
+    asyncio.run(drive())

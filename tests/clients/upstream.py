@@ -1,12 +1,14 @@
 """A server that answers as the native API does, with credentials of other kinds than ours, and the storages behind it."""
 
+import base64
+import hashlib
 import json
 import secrets
 import threading
 import time
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 CONTENT = b"what is stored"
 
@@ -14,7 +16,7 @@ CONTENT = b"what is stored"
 class Upstream:
     """Vends what `vend` makes; serves one object to whoever shows a token that is not over."""
 
-    def __init__(self, kind: str, life: int = 10, content: bytes = CONTENT):
+    def __init__(self, kind: str, life: int = 10, content: bytes = CONTENT, port: int = 0):
         self.kind, self.life, self.content, self.ends, self.asked, self.answer = kind, life, content, {}, 0, None
         outer = self
 
@@ -39,11 +41,15 @@ class Upstream:
                 self.reply(200, json.dumps(outer.vend()).encode())
 
             def do_GET(self):
+                if self.path == "/api/v1/me":
+                    return self.reply(200, b'{"name": "ann", "account": {"name": "acme"}, "role": "member"}')
                 if outer.kind == "azure":
                     return self.of_azure()
                 token = self.headers.get("authorization", "").removeprefix("Bearer ")
                 if outer.ends.get(token, 0) <= time.time():
                     return self.reply(401, b'{"error": {"code": 401, "message": "Invalid Credentials"}}')
+                if "alt=json" in self.path:
+                    return self.reply(200, json.dumps(outer.about(self.path)).encode())
                 self.reply(200, outer.content, "application/octet-stream")
 
             def do_HEAD(self):
@@ -69,9 +75,24 @@ class Upstream:
             def do_DELETE(self):
                 self.reply(200, b"{}")
 
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.http = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self.url = f"http://127.0.0.1:{self.http.server_port}"
         threading.Thread(target=self.http.serve_forever, daemon=True).start()
+
+    def about(self, path: str) -> dict:
+        """What Google says of an object, or of the only one below a prefix."""
+        path, query = urlsplit(path).path, parse_qs(urlsplit(path).query)
+        if path.endswith("/o"):
+            return {"items": [self.about(f"{path}/{query['prefix'][0]}x")]}
+        name = unquote(path.split("/o/")[1])
+        return {
+            "bucket": "lake",
+            "name": name,
+            "size": str(len(self.content)),
+            "updated": "2026-01-01T00:00:00Z",
+            "md5Hash": base64.b64encode(hashlib.md5(self.content).digest()).decode(),
+            "mediaLink": f"{self.url}/download/{name}",
+        }
 
     def vend(self) -> dict:
         end = int(time.time()) + self.life

@@ -1,15 +1,15 @@
-import os
-
 import pytest
-from nodes import Cluster
+from nodes import running
 
 
 @pytest.fixture
 def cluster(tmp_path):
-    own = Cluster(os.environ["VALETKEY_BIN"], tmp_path, 3)
-    try:
+    with running(tmp_path, 3) as own:
         yield own
-        for node in own.nodes:
-            assert node.leaks() == []
-    finally:
-        own.close()
+
+
+@pytest.fixture
+def one(tmp_path):
+    """The same with one server."""
+    with running(tmp_path, 1) as own:
+        yield own

@@ -36,8 +36,9 @@ class Postgres:
 
     PASSWORD = "a-password-that-no-log-may-have"
 
-    def __init__(self, standby_of: "Postgres | None" = None):
-        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="valetkey-cluster-"))
+    def __init__(self, standby_of: "Postgres | None" = None, directory: pathlib.Path | None = None):
+        self.dir = directory or pathlib.Path(tempfile.mkdtemp(prefix="valetkey-cluster-"))
+        self.dir.mkdir(exist_ok=True)
         self.port = free_port()
         # Postgres does not run as root.
         self.own = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--"] if os.geteuid() == 0 else []
@@ -62,6 +63,23 @@ class Postgres:
     def url_at(self, port: int) -> str:
         return f"postgres://valetkey@127.0.0.1:{port}/valetkey"
 
+    def of(self, user: str = "valetkey", database: str = "valetkey", more: str = "") -> str:
+        return f"postgres://{user}@127.0.0.1:{self.port}/{database}{more}"
+
+    def certify(self) -> pathlib.Path:
+        """Has it speak TLS, with a certificate of an authority of its own. Returns that one's."""
+        at = self.dir / "data"
+        (self.dir / "openssl").write_text("[req]\ndistinguished_name = dn\n[dn]\n")
+        make = ["openssl", "req", "-x509", "-config", f"{self.dir}/openssl", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+        ca = ["-subj", "/CN=own", "-addext", "basicConstraints=critical,CA:TRUE", "-keyout", f"{at}/ca.key", "-out", f"{at}/ca.crt"]
+        own = ["-subj", "/CN=postgres", "-addext", "subjectAltName=IP:127.0.0.1", "-CA", f"{at}/ca.crt", "-CAkey", f"{at}/ca.key"]
+        for which in (ca, [*own, "-keyout", f"{at}/server.key", "-out", f"{at}/server.crt"]):
+            subprocess.run([*self.own, *make, *which], check=True, capture_output=True)
+        self.sql("ALTER SYSTEM SET ssl = on", "postgres")
+        self.sql("SELECT pg_reload_conf()", "postgres")
+        until("TLS", lambda: self.sql("SHOW ssl", "postgres") == "on")
+        return at / "ca.crt"
+
     def _copy_to(self, data: str, own: list[str]) -> None:
         where = f"host=127.0.0.1 port={self.port} user=valetkey password={self.PASSWORD}"
         copy = [*own, str(_BIN / "pg_basebackup"), "--dbname", where, "--pgdata", data, "--write-recovery-conf", "--wal-method", "stream"]
@@ -85,6 +103,10 @@ class Postgres:
         done = subprocess.run([*self.own, str(_BIN / command), *more], capture_output=True, text=True)
         assert done.returncode == 0, done
 
+    @property
+    def answers(self) -> bool:
+        return subprocess.run([str(_BIN / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]).returncode == 0
+
     def start(self) -> None:
         options = f"-c port={self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self.dir} -c max_connections=200"
         control = [*self.own, str(_BIN / "pg_ctl"), "--pgdata", f"{self.dir}/data", "--wait", "--silent"]
@@ -95,12 +117,24 @@ class Postgres:
         self._run("pg_ctl", "--pgdata", f"{self.dir}/data", "--mode", mode, "--silent", "--wait", "stop")
         self.running = False
 
+    def stopped(self) -> None:
+        """It ended by itself."""
+        until("it has ended", lambda: not (self.dir / "data" / "postmaster.pid").exists() or not self.answers)
+        subprocess.run([*self.own, str(_BIN / "pg_ctl"), "--pgdata", f"{self.dir}/data", "--mode", "immediate", "--silent", "--wait", "stop"])
+        self.running = False
+
     def sql(self, statement: str, database: str = "valetkey") -> str:
         env = os.environ | {"PGPASSWORD": self.PASSWORD}
         ask = [str(_BIN / "psql"), "-h", "127.0.0.1", "-p", str(self.port), "-U", "valetkey", "-At", "-c", statement, database]
         done = subprocess.run(ask, capture_output=True, text=True, env=env)
         assert done.returncode == 0, done
         return done.stdout.strip()
+
+    def tries(self, *statements: str) -> None:
+        """Says something that may fail."""
+        for statement in statements:
+            with contextlib.suppress(AssertionError):
+                self.sql(statement)
 
     def remove(self) -> None:
         if self.running:
@@ -113,6 +147,11 @@ class Way:
 
     def __init__(self, port: int):
         self.to: int | None = port
+        # So many of the next connections end as soon as they are there.
+        self.drop = 0
+        # What the server says, as it arrives.
+        self.told = lambda some: some
+        self.accepted = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self._open: list[tuple[threading.Event, list[socket.socket]]] = []
@@ -124,6 +163,11 @@ class Way:
                 near, _ = self._listener.accept()
             except OSError:
                 return
+            self.accepted += 1
+            if self.drop > 0:
+                self.drop -= 1
+                near.close()
+                continue
             silent, ends = threading.Event(), [near]
             self._open.append((silent, ends))
             if self.to is None:
@@ -134,14 +178,14 @@ class Way:
                 near.close()
                 continue
             ends.append(far)
-            for source, sink in ((near, far), (far, near)):
-                threading.Thread(target=self._carry, args=(source, sink, silent), daemon=True).start()
+            for source, sink, told in ((near, far, lambda some: some), (far, near, lambda some: self.told(some))):
+                threading.Thread(target=self._carry, args=(source, sink, silent, told), daemon=True).start()
 
-    def _carry(self, source: socket.socket, sink: socket.socket, silent: threading.Event) -> None:
+    def _carry(self, source: socket.socket, sink: socket.socket, silent: threading.Event, told) -> None:
         with contextlib.suppress(OSError):
             while some := source.recv(65536):
                 if not silent.is_set():
-                    sink.sendall(some)
+                    sink.sendall(told(some))
             if not silent.is_set():
                 sink.shutdown(socket.SHUT_WR)
 
@@ -211,9 +255,9 @@ class Node(Server):
 class Cluster:
     """Postgres, a store behind the gateway that all of them reach, and the servers."""
 
-    def __init__(self, binary: str, directory: pathlib.Path, nodes: int):
+    def __init__(self, binary: str, directory: pathlib.Path, nodes: int, postgres: Postgres | None = None):
         self.binary, self.directory = binary, directory
-        self.postgres = Postgres()
+        self.postgres = postgres or Postgres()
         self.way = Way(self.postgres.port)
         self.objects = directory / "objects"
         (self.objects / "lake").mkdir(parents=True)
@@ -291,3 +335,15 @@ class Cluster:
                 node.stop()
         self.way.close()
         self.postgres.remove()
+
+
+@contextlib.contextmanager
+def running(directory: pathlib.Path, nodes: int, postgres: Postgres | None = None):
+    """Stops them at the end, and looks whether a secret is anywhere."""
+    own = Cluster(os.environ["VALETKEY_BIN"], directory, nodes, postgres)
+    try:
+        yield own
+        for node in own.nodes:
+            assert node.leaks() == []
+    finally:
+        own.close()

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import dataclasses
 import itertools
 import json
 import shutil
@@ -9,8 +10,17 @@ import statistics
 import threading
 import time
 
+from botocore.exceptions import ClientError
 from nodes import until
-from upstreams import XML, Response, Stub, assumed
+from upstreams import SILENCE, XML, Response, S3Stub, Stub, assumed
+
+
+def heard(call, **fields) -> int:
+    """The status of what S3 says."""
+    try:
+        return call(**fields)["ResponseMetadata"]["HTTPStatusCode"]
+    except ClientError as error:
+        return error.response["ResponseMetadata"]["HTTPStatusCode"]
 
 
 def test_every_node_vends_and_takes_what_the_others_vended(cluster):
@@ -245,6 +255,88 @@ def test_one_server_asks_an_external_storage_for_all(cluster):
         for node in cluster.nodes:
             node.secrets |= {"parent-secret-that-nobody-sees", "given-secret-0", "given-token-0"}
         assert "given-secret-0" not in cluster.postgres.sql("SELECT sealed FROM pooled_credentials")
+
+
+def test_a_store_that_hangs_is_felt_by_who_asks_for_it_alone(cluster):
+    """What is behind a gateway says nothing more, and neither does who gives out keys of another store: on every server others go on as
+    before, whoever asks hears of it in time, and it works again when they do."""
+    first = cluster.nodes[0]
+    secrets = {"access_key_id": "AKIDPARENT", "secret_access_key": "parent-secret-that-nobody-sees"}
+    numbers = itertools.count()
+    with S3Stub() as store, Stub(lambda _: Response(200, assumed(next(numbers)), XML)) as sts:
+        behind = {"backend": "s3", "endpoint": store.url, "allow_http": True}
+        first.make("storages", name="hanging", kind="gateway", settings=behind, secrets=secrets)
+        first.make("buckets", bucket="hung", storage="hanging")
+        role = {"sts_endpoint": sts.url, "region": "eu-west-1", "role_arn": "arn:aws:iam::123456789012:role/one", "timeout_ms": 3000}
+        first.make("storages", name="far", kind="sts", endpoint="http://127.0.0.1:1", settings=role, secrets=secrets)
+        first.make("buckets", bucket="far-lake", storage="far")
+        other, caller = cluster.caller(), cluster.caller()
+        for bucket in ("hung", "far-lake"):
+            first.make("grants", account=caller.account, name=bucket, to=caller.name, bucket=bucket, access="read-write", whole_bucket=True)
+        lease = first.vend(caller, prefix=None, whole_bucket=True, bucket="hung")
+        theirs = first.vend(other, prefix=None, whole_bucket=True)
+        at = [dataclasses.replace(lease, endpoint=node.s3).boto3(read_timeout=60) for node in cluster.nodes]
+        for number, s3 in enumerate(at):
+            until("it is served", lambda s3=s3, number=number: heard(s3.put_object, Bucket="hung", Key=f"kept-{number}", Body=b"kept") == 200, 3.0)
+
+        def ask_far(node):
+            return node.call("POST", "/api/v1/credentials", caller.token, {"bucket": "far-lake", "access": "read", "whole_bucket": True})
+
+        def others() -> tuple[float, float]:
+            """How long a vend and a read of somebody else take, at the median, over all servers."""
+            vends, reads = [], []
+            for _ in range(25):
+                for node in cluster.nodes:
+                    began = time.monotonic()
+                    assert node.ask(other).status == 200
+                    vends.append(time.monotonic() - began)
+                    began = time.monotonic()
+                    assert node.opens(theirs, "seed")
+                    reads.append(time.monotonic() - began)
+            return statistics.median(vends), statistics.median(reads)
+
+        before = others()
+        store.fault(SILENCE)
+        sts.fault(SILENCE)
+
+        def hung(call) -> tuple[object, float]:
+            began = time.monotonic()
+            return call(), time.monotonic() - began
+
+        with concurrent.futures.ThreadPoolExecutor(72) as pool:
+            reads = [pool.submit(hung, lambda s3=s3: heard(s3.get_object, Bucket="hung", Key="kept-0")) for s3 in at for _ in range(10)]
+            writes = [pool.submit(hung, lambda s3=s3: heard(s3.put_object, Bucket="hung", Key="half", Body=b"half")) for s3 in at for _ in range(5)]
+            vends = [pool.submit(hung, lambda node=node: ask_far(node)) for node in cluster.nodes for _ in range(3)]
+            until("it hangs", lambda: len(store.requests) >= 6)
+            during = others()
+            assert not all(one.done() for one in reads), "it hung all the while"
+            for one in reads + writes:
+                status, took = one.result()
+                assert status in (503, 504), status
+                assert took < 60, f"who asked waited {took:.1f} s"
+            for one in vends:
+                answer, took = one.result()
+                assert answer.status in (502, 503, 504) and answer.headers["retry-after"], answer
+                assert took < 15, f"who asked waited {took:.1f} s"
+        longest = [max(one.result()[1] for one in some) for some in (reads + writes, vends)]
+        # Two cores serve all of it, and the clients: a little slower is what so many requests at once make of it.
+        for name, then, now in zip(("vend", "read"), before, during, strict=True):
+            assert now < max(5 * then, 0.25), f"others wait for it: a {name} takes {now * 1000:.0f} ms, before {then * 1000:.0f} ms"
+        assert [node.status() for node in cluster.nodes] == [200] * 3, "a store of somebody's is no reason to send nobody here"
+        store.fault()
+        sts.fault()
+        back = 0.0
+        for number, (node, s3) in enumerate(zip(cluster.nodes, at, strict=True)):
+            back = max(back, until("it is served again", lambda s3=s3, number=number: heard(s3.get_object, Bucket="hung", Key=f"kept-{number}") == 200))
+            back = max(back, until("it is vended again", lambda node=node: ask_far(node).status == 200))
+        assert {"kept-0", "kept-1", "kept-2"} <= {one["Key"] for one in at[0].list_objects_v2(Bucket="hung")["Contents"]}
+        print(
+            f"a store hangs: others' vends {before[0] * 1000:.1f} -> {during[0] * 1000:.1f} ms, reads {before[1] * 1000:.1f} -> {during[1] * 1000:.1f} ms;"
+            f" refused after {longest[0]:.1f} s at the longest, vends of it after {longest[1]:.1f} s; back {back:.1f} s after it"
+        )
+    for node in cluster.nodes:
+        node.secrets |= {"parent-secret-that-nobody-sees"}
+    cluster.verify()
 
 
 def test_servers_are_restarted_one_after_the_other_and_a_client_that_tries_again_sees_nothing(cluster):

@@ -35,10 +35,10 @@ export class Server {
         await rm(this.dir, { recursive: true, force: true });
     }
 
-    async call(method, path, body, token = this.root) {
+    async call(method, path, body, token = this.root, more = {}) {
         const response = await fetch(this.api + path, {
             method,
-            headers: { authorization: `Bearer ${token}`, ...(body && { "content-type": "application/json" }) },
+            headers: { authorization: `Bearer ${token}`, ...(body && { "content-type": "application/json" }), ...more },
             body: body && JSON.stringify(body),
         });
         const text = await response.text();

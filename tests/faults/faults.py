@@ -63,6 +63,10 @@ class Faults:
         """Files with this in their path, and no others."""
         self._text(ONLY, part)
 
+    def at(self, directory: pathlib.Path) -> None:
+        """Files of this directory, and no others."""
+        self._text(BELOW, str(directory))
+
     def tick(self, secs: float) -> None:
         """The clock of deadlines goes forward at once: what waited until then is over with the next event."""
         self.ticks_ns += round(secs * SECOND)

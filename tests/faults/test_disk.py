@@ -3,6 +3,7 @@
 import errno
 import os
 import threading
+import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -126,6 +127,8 @@ COMMANDS = {
     "grant-rm": lambda caller, lease: (["grant", "rm", f"{caller.account}/{caller.name.replace('caller', 'grant')}", "--yes"], None),
     "grant-narrowed": lambda caller, lease: (
         ["grant", "set", f"{caller.account}/{caller.name.replace('caller', 'grant')}", "--access", "read"], None),
+    "token-revoke": lambda caller, lease: (["token", "revoke", "-", "--with-made"], caller.token),
+    "token-revoke-of-a-caller": lambda caller, lease: (["token", "revoke", "--caller", f"{caller.account}/{caller.name}"], None),
     "caller-suspend": lambda caller, lease: (["caller", "suspend", f"{caller.account}/{caller.name}"], None),
     "caller-rm": lambda caller, lease: (["caller", "rm", f"{caller.account}/{caller.name}", "--yes"], None),
     "account-suspend": lambda caller, lease: (["account", "suspend", caller.account], None),
@@ -133,7 +136,54 @@ COMMANDS = {
 }
 
 
+# What else a change says that suspends: the end comes first, whatever else cannot be written.
+WITH_MORE = {
+    "caller": lambda caller: (f"accounts/{caller.account}/callers/{caller.name}", {"name": f"{caller.name}-late", "role": "admin"}),
+    "account": lambda caller: (
+        f"accounts/{caller.account}", {"name": f"{caller.account}-late", "max_bytes": 5, "datasets_bucket": "lake"}),
+}
+
+
 class TestACommandThatEnds:
+    @pytest.mark.parametrize("what", WITH_MORE)
+    def test_ends_also_with_something_else_in_the_same_request(self, server, what):
+        caller = server.caller()
+        lease = server.vend(caller)
+        path, more = WITH_MORE[what](caller)
+        no_room(server.faults)
+        said = server.call("PATCH", f"/api/v1/{path}", server.admin_token, {"standing": "suspended", **more})
+        assert said.status == 503 and b"not on record yet" in said.body, said
+        assert outcome(lease.boto3().list_objects_v2, Bucket="lake")[:2] == (400, "ExpiredToken")
+        server.faults.mend()
+        assert server.ask(caller).status in (401, 403, 404, 503)
+        state = lambda: server.call("GET", f"/api/v1/leases/{lease.id}", server.admin_token).json()["state"]
+        until(lambda: server.ready_status() == 200 and state() == "revoked")
+        listed, name = {
+            "account": ("accounts", caller.account), "caller": (f"accounts/{caller.account}/callers", caller.name)}[what]
+        rows = lambda: server.call("GET", f"/api/v1/{listed}", server.admin_token).json()[listed.split("/")[-1]]
+        # A new name is tried again, too.
+        names = (name, f"{name}-late")
+        until(lambda: [row["standing"] for row in rows() if row["name"] in names] == ["suspended"])
+        server.kill()
+        server.start()
+        assert server.ask(caller).status in (401, 403, 404)
+
+    def test_ends_the_links_that_a_token_made(self, server):
+        admin = server.make("tokens", account=server.caller().account, caller="linking", role="admin")
+        server.secrets.add(admin["token"])
+        made = [server.call("POST", "/api/v1/share-links", admin["token"], {"caller": f"reader-{n}"}) for n in range(2)]
+        paths = [urllib.parse.urlsplit(one.json()["url"]).path for one in made]
+        no_room(server.faults)
+        done = server.cli("incident", "-", data=admin["token"])
+        assert done.returncode != 0 and "not on record yet" in done.stderr, done
+        assert server.call("GET", paths[0]).status != 200
+        server.faults.mend()
+        until(lambda: server.ready_status() == 200)
+        assert server.call("GET", paths[0]).status == 404
+        server.kill()
+        server.start()
+        assert server.call("GET", paths[1]).status == 404
+
     @pytest.mark.parametrize("command", COMMANDS)
     def test_holds_on_a_full_disk_and_after_it(self, server, command):
         caller = server.caller()
@@ -240,6 +290,50 @@ class TestAFullDisk:
         until(lambda: server.call("GET", f"/api/v1/leases/{lease.id}", server.admin_token).json()["state"] == "revoked")
         assert outcome(server.vend(caller).boto3().head_object, Bucket="lake", Key="lost")[0] == 404
         assert server.cli("ledger", "verify").returncode == 0
+
+
+class TestAGatewaysDisk:
+    """A disk behind the gateway is not the server's own: only what goes there fails."""
+
+    @pytest.mark.parametrize("fault", ["write-error", "no-room"])
+    def test_that_takes_nothing_is_told_as_such_and_is_nobody_elses(self, server, pond, fault):
+        caller, other, lost = server.caller("pond"), server.caller("lake"), f"lost-{fault}"
+        lease, s3 = server.vend(caller), server.vend(caller).boto3()
+        s3.put_object(Bucket="pond", Key="kept", Body=b"kept")
+        upload = s3.create_multipart_upload(Bucket="pond", Key=lost)["UploadId"]
+        part = s3.upload_part(Bucket="pond", Key=lost, UploadId=upload, PartNumber=1, Body=bytes(MIB))["ETag"]
+        server.faults.at(pond.parent)
+
+        def refused(answer):
+            """One that is full says so; one that fails is a storage behind the gateway that failed."""
+            if fault == "no-room":
+                not_now(answer)
+            else:
+                assert answer[0] in (502, 503) and answer[2], answer
+
+        try:
+            before = server.faults.failed_writes
+            FAULTS[fault](server.faults)
+            for size in (10, MIB, 9 * MIB):
+                refused(outcome(s3.put_object, Bucket="pond", Key=lost, Body=bytes(size)))
+            refused(outcome(s3.copy_object, Bucket="pond", Key=lost, CopySource="pond/kept"))
+            done = {"Parts": [{"PartNumber": 1, "ETag": part}]}
+            refused(outcome(s3.complete_multipart_upload, Bucket="pond", Key=lost, UploadId=upload, MultipartUpload=done))
+            assert server.faults.failed_writes > before, "the fault was not met"
+            assert s3.get_object(Bucket="pond", Key="kept")["Body"].read() == b"kept"
+            assert outcome(s3.head_object, Bucket="pond", Key=lost)[0] == 404
+            assert server.ready_status() == 200
+            works(server, other, "beside")
+            lease.revoke()
+            assert outcome(lease.boto3().list_objects_v2, Bucket="pond")[:2] == (400, "ExpiredToken")
+        finally:
+            server.faults.mend()
+            server.faults.at(server.data)
+        # It is tried again, with the same parts.
+        s3.complete_multipart_upload(Bucket="pond", Key=lost, UploadId=upload, MultipartUpload=done)
+        assert s3.get_object(Bucket="pond", Key=lost)["Body"].read() == bytes(MIB)
+        s3.put_object(Bucket="pond", Key="after", Body=bytes(9 * MIB))
+        assert s3.get_object(Bucket="pond", Key="after")["Body"].read() == bytes(9 * MIB)
 
 
 class TestTheLowWaterMark:

@@ -1,6 +1,7 @@
 """Stores that somebody else runs, as stubs: well-behaved ones that can be told to misbehave."""
 
 import contextlib
+import re
 import socket
 import struct
 import threading
@@ -129,12 +130,27 @@ class S3Stub(Stub):
 
     def __init__(self):
         self.objects: dict[str, bytes] = {}
+        self.uploads: set[str] = set()
         super().__init__(self._s3)
 
     def _s3(self, request: Request) -> Response:
         _, bucket, *rest = request.path.split("/", 2)
         key = rest[0] if rest else ""
         xml = {"content-type": "application/xml"}
+        if request.method == "POST" and "delete" in request.query:
+            gone = re.findall(rb"<Key>([^<]*)</Key>", request.body)
+            for one in gone:
+                self.objects.pop(one.decode(), None)
+            return Response(200, b"<DeleteResult>" + b"".join(b"<Deleted><Key>%s</Key></Deleted>" % one for one in gone) + b"</DeleteResult>", xml)
+        if request.method == "POST" and "uploads" in request.query:
+            self.uploads.add("upload-1")
+            said = f"<InitiateMultipartUploadResult><Bucket>{bucket}</Bucket><Key>{key}</Key><UploadId>upload-1</UploadId></InitiateMultipartUploadResult>"
+            return Response(200, said.encode(), xml)
+        if request.method == "DELETE" and (upload := request.query.get("uploadId")):
+            if upload not in self.uploads:
+                return Response(404, b"<Error><Code>NoSuchUpload</Code><Message>no</Message></Error>", xml)
+            self.uploads.remove(upload)
+            return Response(204)
         if not key:
             return Response(200, self._list(bucket, request.query.get("prefix", "")), xml)
         match request.method:

@@ -1,12 +1,17 @@
 """Keys of a real store that enforces them: Ceph, through its STS."""
 
 import base64
+import io
 import json
 import re
+import uuid
 from datetime import datetime, timedelta
 
 import cloudflare
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import requests
 from botocore.exceptions import ClientError
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
@@ -392,30 +397,73 @@ class TestDialects:
         )
 
     def test_delta_sharing(self, server, ceph, holder):
-        provider, one = holder(), holder()
-        for key in ("tables/sales/x", "tables/sales-secret/x"):
-            ceph.parent.put_object(Bucket=HERE, Key=key, Body=b"body")
+        provider, one, other = holder(), holder(), holder()
+        rows = write_table(ceph.parent, "tables/sales")
+        write_table(ceph.parent, "tables/sales-secret")
         server.make("shares", name="ceph", account=provider.account)
-        table = {"schema": "shop", "name": "sales", "bucket": HERE, "root": "tables/sales", "access": "dir"}
-        # This server reads nothing there, so it cannot tell the table's files.
-        for access in ("url", "both"):
-            answer = server.call("POST", "/api/v1/shares/ceph/tables", server.admin_token, table | {"access": access})
-            assert answer.status in (400, 422) and "`dir`" in answer.json()["detail"], answer
-        server.make("shares/ceph/tables", **table)
+        table = {"schema": "shop", "bucket": HERE, "root": "tables/sales"}
+        server.make("shares/ceph/tables", name="sales", access="both", **table)
+        server.make("shares/ceph/tables", name="keys", access="dir", **table)
         given = server.make("shares/ceph/recipients", account=one.account, to=one.name)
         assert given
-        path = "/delta-sharing/shares/ceph/schemas/shop/tables/sales/temporary-table-credentials"
-        answer = server.call("POST", path, one.token)
+        tables = "/delta-sharing/shares/ceph/schemas/shop/tables"
+
+        answer = server.call("POST", f"{tables}/sales/temporary-table-credentials", one.token)
         assert answer.status == 200, answer
         vended = answer.json()["credentials"]
         assert vended["location"] == f"s3://{HERE}/tables/sales"
         keys = vended["awsTempCredentials"]
         s3 = s3_client(ceph.endpoint, keys["accessKeyId"], keys["secretAccessKey"], keys["sessionToken"])
-        assert s3.get_object(Bucket=HERE, Key="tables/sales/x")["Body"].read() == b"body"
+        assert s3.get_object(Bucket=HERE, Key="tables/sales/part-0.parquet")["Body"].read() == rows
         refuses(
-            lambda: s3.get_object(Bucket=HERE, Key="tables/sales-secret/x"),
-            lambda: s3.put_object(Bucket=HERE, Key="tables/sales/x", Body=b"x"),
+            lambda: s3.get_object(Bucket=HERE, Key="tables/sales-secret/part-0.parquet"),
+            lambda: s3.put_object(Bucket=HERE, Key="tables/sales/part-0.parquet", Body=b"x"),
         )
+
+        # By URL, too: this server reads the log with keys of its own, and signs the files with them.
+        answer = server.call("POST", f"{tables}/sales/query", one.token, {})
+        assert answer.status == 200, answer
+        (url,) = [line["file"]["url"] for line in map(json.loads, answer.body.splitlines()) if "file" in line]
+        assert url.startswith(f"{ceph.endpoint}/{HERE}/tables/sales/part-0.parquet?"), url.split("?")[0]
+        assert requests.get(url, timeout=30).content == rows
+        for elsewhere in ("sales-secret/part-0.parquet", "sales/_delta_log/00000000000000000000.json"):
+            assert requests.get(url.replace("sales/part-0.parquet", elsewhere), timeout=30).status_code == 403
+        assert requests.put(url, data=b"x", timeout=30).status_code == 403
+        assert server.call("POST", f"{tables}/keys/query", one.token, {}).status == 400
+        assert server.call("POST", f"{tables}/sales/query", other.token, {}).status == 404
+
+
+def write_table(s3, root: str) -> bytes:
+    """A Delta table of one file, whose bytes are returned."""
+    out = io.BytesIO()
+    pq.write_table(pa.table({"n": [1, 2, 3]}), out)
+    rows = out.getvalue()
+    schema = {"type": "struct", "fields": [{"name": "n", "type": "long", "nullable": True, "metadata": {}}]}
+    actions = [
+        {"protocol": {"minReaderVersion": 1, "minWriterVersion": 2}},
+        {
+            "metaData": {
+                "id": str(uuid.uuid4()),
+                "format": {"provider": "parquet", "options": {}},
+                "schemaString": json.dumps(schema),
+                "partitionColumns": [],
+                "configuration": {},
+            }
+        },
+        {
+            "add": {
+                "path": "part-0.parquet",
+                "partitionValues": {},
+                "size": len(rows),
+                "modificationTime": 0,
+                "dataChange": True,
+            }
+        },
+    ]
+    s3.put_object(Bucket=HERE, Key=f"{root}/part-0.parquet", Body=rows)
+    log = "\n".join(map(json.dumps, actions)).encode()
+    s3.put_object(Bucket=HERE, Key=f"{root}/_delta_log/00000000000000000000.json", Body=log)
+    return rows
 
 
 class TestChanges:

@@ -50,16 +50,29 @@ class _Provider(CredentialProvider):  # type: ignore[misc]
         return _Renewed(self._source)
 
 
-def renew_when_ended(session: botocore.session.Session, source: Source) -> None:
-    """Makes the clients of a session ask for another credential when theirs was revoked."""
+# Where a request keeps what it was signed with, until its answer is there.
+SIGNED_WITH = "valetkey_session_token"
 
-    def renew(response: Any, attempts: int, **_: Any) -> int | None:
+
+def renew_when_ended(session: botocore.session.Session, source: Source) -> None:
+    """Makes the clients of a session ask for another credential when theirs was revoked.
+
+    Of many requests under way with a revoked credential, each says only that this one is refused: one vend serves all of them. Nothing
+    here waits, because in s3fs the loop that calls it is everybody's.
+    """
+
+    def note(request: Any, **_: Any) -> None:
+        request.context[SIGNED_WITH] = request.headers.get("X-Amz-Security-Token", "")
+
+    def renew(response: Any, attempts: int, request_dict: Any, **_: Any) -> int | None:
         code = response and response[1].get("Error", {}).get("Code")
         if attempts == 1 and code in ENDED:
-            source.forget(source.get())
+            source.forget(request_dict["context"].get(SIGNED_WITH, ""))
             return 0
         return None
 
+    # After the signer, which is called at the same event.
+    session.get_component("event_emitter").register_last("request-created.s3", note)
     session.register("needs-retry.s3", renew)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from types import TracebackType
 from typing import Any
 
 from valetkey.source import Credential, Refused, Source, Unavailable
+
+log = logging.getLogger("valetkey")
 
 
 def _quoted(text: str) -> str:
@@ -56,12 +59,17 @@ class secret:  # noqa: N801 - used as a function, and with `with`
             self._set = credential.lease_id
 
     def _keep(self) -> None:
+        said = ""
         while not self._ended.wait(self._every):
             try:
                 self._replace()
             except (Refused, Unavailable):
                 # The next query says what it means that there is none; this one goes on as soon as there is.
                 continue
+            except Exception as error:  # noqa: BLE001 - a thread that ends says so to nobody, and the secret would expire
+                if str(error) != said:
+                    said = str(error)
+                    log.warning("the secret %s of DuckDB was not replaced: %s", self._name, error)
 
     def close(self) -> None:
         """Removes it."""

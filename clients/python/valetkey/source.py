@@ -23,6 +23,9 @@ LAST_RESORT = timedelta(seconds=60)
 MOST_BYTES = 1024 * 1024
 # After a failure, what is kept is given out without asking for this long.
 PAUSE = timedelta(seconds=5)
+# For how long what was vended or confirmed is given out without asking whether it was ended; and how long that may take.
+UNASKED = timedelta(minutes=1)
+ASKING = timedelta(seconds=5)
 
 
 class Refused(Exception):
@@ -98,6 +101,26 @@ class Credential:
         )
 
 
+@dataclass(frozen=True)
+class _Kept:
+    credential: Credential
+    vended: datetime
+    # When the server was last asked whether it was ended.
+    asked: datetime
+
+    def is_good(self, now: datetime) -> bool:
+        floor = min(LAST_RESORT, (self.credential.expiration - self.vended) / 4)
+        return self.vended <= now < self.credential.expiration - floor
+
+    def is_fresh(self, now: datetime) -> bool:
+        life = self.credential.expiration - self.vended
+        ahead = max(life / 2, min(AHEAD, life * 3 / 4))
+        return self.vended <= now < self.credential.expiration - ahead
+
+    def is_unasked(self, now: datetime) -> bool:
+        return self.asked <= now < self.asked + UNASKED
+
+
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
     """A redirect would take the token to a place that nobody named."""
 
@@ -123,86 +146,98 @@ class Source:
     ) -> None:
         self._ask = _ask(target, prefixes, objects, access, ttl)
         server = server or os.environ.get("VALETKEY_SERVER") or DEFAULT_SERVER
-        self._url = _checked(server.rstrip("/")) + "/api/v1/credentials"
+        self._api = _checked(server.rstrip("/")) + "/api/v1"
         self._token, self._token_file, self._timeout = token, token_file, timeout
         handlers: list[Any] = [_NoRedirects()]
-        if _is_loopback(self._url):
+        if _is_loopback(self._api):
             handlers.append(urllib.request.ProxyHandler({}))
         self._opener = urllib.request.build_opener(*handlers)
-        self._lock = threading.Lock()
-        self._kept: tuple[Credential, datetime] | None = None
+        # Held while the server is asked; the other one for an instant, so that nobody waits for a vend who only forgets.
+        self._asking = threading.Lock()
+        self._setting = threading.Lock()
+        self._kept: _Kept | None = None
         self._paused = datetime.min.replace(tzinfo=UTC)
 
     def get(self) -> Credential:
         """A credential that is good for a while. Raises `Refused` or `Unavailable`."""
-        kept = self._fresh()
-        if kept:
-            return kept
-        with self._lock:
-            # Others waited for the same vend.
-            kept = self._fresh()
-            if kept:
-                return kept
-            now = datetime.now(UTC)
-            good = self._good(now)
-            if good and now < self._paused:
-                return good
+        kept, now = self._kept, datetime.now(UTC)
+        if kept and kept.is_fresh(now) and kept.is_unasked(now):
+            return kept.credential
+        with self._asking:
+            # Others waited for the same answer.
+            kept, now = self._kept, datetime.now(UTC)
+            good = kept if kept and kept.is_good(now) else None
+            if good and (now < self._paused or (good.is_fresh(now) and good.is_unasked(now))):
+                return good.credential
             try:
+                if good and good.is_fresh(now) and self._is_live(good.credential):
+                    self._keep(_Kept(good.credential, good.vended, now), instead_of=good)
+                    return good.credential
                 credential = self._vend()
             except Unavailable:
                 self._paused = now + PAUSE
                 if good:
-                    return good
+                    return good.credential
                 raise
             except Refused:
-                self._kept = None
+                self._keep(None)
                 raise
-            self._kept = credential, now
+            self._keep(_Kept(credential, now, now))
             return credential
 
-    def forget(self, credential: Credential) -> None:
-        """Says that a credential is refused: the next `get` vends another."""
-        with self._lock:
-            if self._kept and self._kept[0].lease_id == credential.lease_id:
+    def forget(self, refused: Credential | str) -> None:
+        """Says that a credential is refused, by itself or by its session token: the next `get` vends another.
+
+        Nothing is forgotten if another one is kept by now. It never waits.
+        """
+        with self._setting:
+            kept = self._kept and self._kept.credential
+            if kept and (kept == refused or (isinstance(refused, str) and refused and kept.session_token == refused)):
                 self._kept = None
 
-    def _good(self, now: datetime) -> Credential | None:
-        if not self._kept:
-            return None
-        credential, vended = self._kept
-        floor = min(LAST_RESORT, (credential.expiration - vended) / 4)
-        return credential if vended <= now < credential.expiration - floor else None
+    def _keep(self, kept: _Kept | None, instead_of: _Kept | None = None) -> None:
+        with self._setting:
+            # What was forgotten meanwhile stays forgotten.
+            if instead_of is None or self._kept is instead_of:
+                self._kept = kept
 
-    def _fresh(self) -> Credential | None:
-        kept = self._kept
-        if not kept:
-            return None
-        credential, vended = kept
-        life = credential.expiration - vended
-        ahead = max(life / 2, min(AHEAD, life * 3 / 4))
-        return credential if vended <= datetime.now(UTC) < credential.expiration - ahead else None
+    def _is_live(self, credential: Credential) -> bool:
+        """Whether the server says that it was not ended."""
+        try:
+            told = self._ask_for("leases/" + urllib.parse.quote(credential.lease_id, safe=""), None, min(self._timeout, ASKING))
+        except Refused as refusal:
+            if refusal.code == "not_found":
+                return False
+            raise
+        return told.get("state") == "live"
 
     def _vend(self) -> Credential:
-        headers = {"Authorization": f"Bearer {self._bearer()}", "Content-Type": "application/json", "Accept": "application/json"}
-        request = urllib.request.Request(self._url, json.dumps(self._ask).encode(), headers, method="POST")
+        credential = Credential.read(self._ask_for("credentials", self._ask, self._timeout))
+        if credential.expiration <= datetime.now(UTC):
+            raise Unavailable("the server vended a credential that is over; is this machine's clock right?")
+        return credential
+
+    def _ask_for(self, path: str, body: Mapping[str, Any] | None, timeout: timedelta) -> Mapping[str, Any]:
+        url, data = f"{self._api}/{path}", None if body is None else json.dumps(body).encode()
+        headers = {"Authorization": f"Bearer {self._bearer()}", "Accept": "application/json"}
+        if data is not None:
+            headers["Content-Type"] = "application/json"
+        request = urllib.request.Request(url, data, headers)
         try:
-            with self._opener.open(request, timeout=self._timeout.total_seconds()) as answer:
-                body = answer.read(MOST_BYTES + 1)
+            with self._opener.open(request, timeout=timeout.total_seconds()) as answer:
+                text = answer.read(MOST_BYTES + 1)
         except urllib.error.HTTPError as error:
             with error:
                 raise _refusal(error.code, error.read(MOST_BYTES)) from None
         except (OSError, ValueError) as error:
-            raise Unavailable(f"{self._url} cannot be reached: {error}") from None
+            raise Unavailable(f"{url} cannot be reached: {error}") from None
         try:
-            told = json.loads(body)
+            told = json.loads(text)
         except ValueError:
             told = None
         if not isinstance(told, dict):
-            raise Unavailable(f"the answer of {self._url} is not the API's")
-        credential = Credential.read(told)
-        if credential.expiration <= datetime.now(UTC):
-            raise Unavailable("the server vended a credential that is over; is this machine's clock right?")
-        return credential
+            raise Unavailable(f"the answer of {url} is not the API's")
+        return told
 
     def _bearer(self) -> str:
         path = self._token_file

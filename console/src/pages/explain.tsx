@@ -1,5 +1,6 @@
 // Why something is allowed or not. The question is the page's address: it can be sent, and asked again.
 import { type Row, api, ask, at, sees } from "../api";
+import { type Command, valetkey } from "../cli";
 import { Link, type Place, go } from "../router";
 import { Badge, Cli, Failure, Heading, useAsked } from "../ui";
 
@@ -16,8 +17,23 @@ const VERDICTS: Record<string, string> = {
     account_suspended: "is of a suspended account",
 };
 
-const command = (query: Record<string, string>): string =>
-    `valetkey explain ${query.action || "read"} s3://${query.bucket || "BUCKET"}/${query.key || "KEY"}${query.caller ? ` --as ${query.caller}` : ""}${query.account ? ` --account ${query.account}` : ""}`;
+const command = (query: Record<string, string>): Command =>
+    valetkey("explain").of(query.action || "read", `s3://${query.bucket || "BUCKET"}/${query.key || "KEY"}`).with("as", query.caller).with("account", query.account);
+
+/** The least word for what grants of the command line allow that an action is in. */
+const LEAST: Record<string, string> = { "get-object": "read", "list-bucket": "read", "get-bucket-info": "read", "put-object": "write", "multipart-upload": "write", "abort-upload": "write", "list-uploads": "read-write", "delete-object": "read-write" };
+
+/** The smallest grant that would allow it: this object alone, or for a listing the directory it is of. */
+function suggested(value: Row, account: string): Command | string {
+    const least = LEAST[value.action];
+    if (!least) return `No word of --access has ${value.action}: a grant names it among its actions, by the API or a policy file.`;
+    const command = valetkey("grant create").of("NAME", `s3://${value.bucket}`);
+    const directory = value.key.replace(/\/?[^/]*$/, "");
+    if (value.action !== "list-bucket") command.with("object", value.key);
+    else if (directory) command.with("prefix", directory);
+    else command.on("whole-bucket");
+    return command.with("account", account).with("caller", value.caller).with("access", least);
+}
 
 export function Explain({ me, place }: { me: Row; place: Place }) {
     const { bucket = "", key = "", action = "", caller = "", account = "" } = place.query;
@@ -27,7 +43,7 @@ export function Explain({ me, place }: { me: Row; place: Place }) {
     if (action) body[word] = action;
     if (caller) body.caller = caller;
     if (account && caller) body.account = account;
-    const { value, error } = useAsked(() => (asked ? ask({ method: "POST", path: at(api("explain")), body }) : Promise.resolve(undefined)), [JSON.stringify(body)]);
+    const { value, error, busy } = useAsked(() => (asked ? ask({ method: "POST", path: at(api("explain")), body }) : Promise.resolve(undefined)), [body]);
     const submit = (event: Event) => {
         event.preventDefault();
         const typed = Object.fromEntries(new FormData(event.currentTarget as HTMLFormElement)) as Record<string, string>;
@@ -69,6 +85,7 @@ export function Explain({ me, place }: { me: Row; place: Place }) {
                 </button>
             </form>
             <Failure error={error} />
+            {asked && busy && !value && <p class="label" aria-busy="true">Loading…</p>}
             {value && !error && (
                 <section class="verdict" aria-live="polite">
                     <p>
@@ -94,7 +111,7 @@ export function Explain({ me, place }: { me: Row; place: Place }) {
                     {!value.allowed && !value.open_through_share && (
                         <>
                             <h2>What would allow it</h2>
-                            <Cli command={`valetkey grant create NAME s3://${value.bucket}/${value.key.split("/").slice(0, -1).join("/")} --account ${account || me.account.name} --caller ${value.caller} --access ${action === "write" || value.action !== "get-object" ? "read-write" : "read"}`} />
+                            <Cli command={suggested(value, account || me.account.name)} />
                         </>
                     )}
                 </section>

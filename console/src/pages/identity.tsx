@@ -1,9 +1,10 @@
 // Identity providers: whose tokens are taken, where people log in, and the rules that say who a token becomes.
 import { useContext, useState } from "preact/hooks";
 import { ROLES, type Row, api, at, get } from "../api";
-import { type Field, Form, type FormProps } from "../form";
+import { valetkey } from "../cli";
+import { Back, type Field, Form, type FormProps } from "../form";
 import type { Resource } from "../list";
-import { flags, removal, word } from "../resources";
+import { changing, other, removal } from "../resources";
 import { Badge, Failure, MayChange, Time, useAsked } from "../ui";
 
 const DRY = { dry_run: true };
@@ -18,9 +19,8 @@ const ruleFields = (row: Row = {}): Field[] => [
     { name: "caller", label: "Caller", required: true, value: row.caller, hint: "a name, or one with one placeholder: ci-{repository_id}, {subject}" },
     { name: "claims", label: "Claims, one on a line", kind: "lines", required: true, value: row.claims?.join("\n"), hint: "name=value, or name=glob:refs/tags/*; all must hold" },
     { name: "role", label: "Role", options: ROLES, required: true, value: row.role },
-    { name: "outlive_secs", label: "What is vended may outlive the token, in seconds from its first use", kind: "number", value: row.outlive_secs ?? undefined },
+    { name: "outlive_secs", label: "What is vended may outlive the token, in seconds from its first use", kind: "number", value: row.outlive_secs ?? undefined, was: true, emptied: 0 },
 ];
-const claims = (body: Row): string => (body.claims ?? []).map((claim: string) => ` --claim ${word(claim)}`).join("");
 
 function Rules({ row, again }: { row: Row; again: () => void }) {
     const [form, set] = useState<FormProps>();
@@ -35,9 +35,7 @@ function Rules({ row, again }: { row: Row; again: () => void }) {
             <section>
                 <h3>{form.label}</h3>
                 <Form {...form} done={done} />
-                <button type="button" class="small" onClick={() => set(undefined)}>
-                    Back to the rules
-                </button>
+                <Back label="Back to the rules" wait={asked.busy} go={() => set(undefined)} />
             </section>
         );
     }
@@ -46,18 +44,27 @@ function Rules({ row, again }: { row: Row; again: () => void }) {
         label: "Add a rule",
         fields: ruleFields(),
         send: (body) => ({ method: "POST", path: at(rules), body }),
-        cli: (body) => `valetkey identity rule add ${word(row.name)} ${word(body.name ?? "NAME")}${flags(body, "account", "caller", "role")}${claims(body)}`,
+        cli: (body) => valetkey("identity rule add").of(row.name, body.name ?? "NAME").with("account", body.account ?? "ACCOUNT").with("caller", body.caller ?? "CALLER").having(body, "role").with("claim", body.claims ?? "CLAIM=VALUE").secs("outlive", body.outlive_secs),
     };
     const change = (rule: Row): FormProps => {
-        // Without an end of its own what is vended ends with the token.
-        const whole = (body: Row) => ({ ...body, outlive_secs: body.outlive_secs ?? (rule.outlive_secs ? 0 : undefined) });
         return {
             label: "Change the rule",
             said: "First you see how many live leases end: what came of the rule as it was.",
             fields: ruleFields(rule),
-            plan: (body) => ({ method: "PATCH", path: at([...rules, rule.id], DRY), body: whole(body) }),
-            send: (body) => ({ method: "PATCH", path: at([...rules, rule.id]), body: whole(body) }),
-            cli: (body) => `valetkey identity rule set ${word(row.name)} ${word(rule.name)}${flags(body, "account", "caller", "role")}${claims(body)}`,
+            plan: (body) => ({ method: "PATCH", path: at([...rules, rule.id], DRY), body }),
+            send: (body) => ({ method: "PATCH", path: at([...rules, rule.id]), body }),
+            cli: (body) =>
+                changing("identity rule set", row.name, (command) =>
+                    command
+                        .of(rule.name)
+                        .with("name", other(rule, body, "name"))
+                        .with("account", body.account === (rule.account_name ?? rule.account) ? undefined : body.account)
+                        .with("caller", other(rule, body, "caller"))
+                        .with("claim", other(rule, body, "claims"))
+                        .with("role", other(rule, body, "role"))
+                        .secs("outlive", body.outlive_secs ? other(rule, body, "outlive_secs") : undefined)
+                        .on("no-outlive", rule.outlive_secs && !body.outlive_secs),
+                ),
         };
     };
     const remove = (rule: Row): FormProps => ({
@@ -67,7 +74,7 @@ function Rules({ row, again }: { row: Row; again: () => void }) {
         fields: [],
         plan: () => ({ method: "DELETE", path: at([...rules, rule.id], DRY) }),
         send: () => ({ method: "DELETE", path: at([...rules, rule.id]) }),
-        cli: () => `valetkey identity rule rm ${word(row.name)} ${word(rule.name)}`,
+        cli: () => valetkey("identity rule rm").of(row.name, rule.name),
     });
     const known: Row[] = asked.value?.rules ?? [];
     return (
@@ -85,7 +92,7 @@ function Rules({ row, again }: { row: Row; again: () => void }) {
                         <Badge text={rule.role} />{" "}
                         {changes && (
                             <>
-                                <button type="button" class="small" aria-label={`Change ${rule.name}…`} onClick={() => set(change(rule))}>
+                                <button type="button" class="small" disabled={asked.busy} aria-label={`Change ${rule.name}…`} onClick={() => set(change(rule))}>
                                     Change…
                                 </button>{" "}
                                 <button type="button" class="small" aria-label={`Remove ${rule.name}…`} onClick={() => set(remove(rule))}>
@@ -114,8 +121,8 @@ export const providers: Resource = {
     needs: "operator",
     path: api("identity-providers"),
     field: "identity_providers",
-    cli: "valetkey identity ls",
-    empty: { said: "No identity provider is trusted: only tokens made here prove a caller.", command: "valetkey identity add --help" },
+    cli: () => valetkey("identity ls"),
+    empty: { said: "No identity provider is trusted: only tokens made here prove a caller.", command: valetkey("identity add").on("help") },
     columns: [
         { name: "Name", of: (row) => row.name },
         { name: "Issuer", of: (row) => <code>{row.issuer}</code> },
@@ -137,7 +144,7 @@ export const providers: Resource = {
             ...LOGIN,
         ],
         send: (body) => ({ method: "POST", path: at(api("identity-providers")), body }),
-        cli: (body) => `valetkey identity add ${word(body.name ?? "NAME")}${flags(body, "preset", "issuer", "login_client_id")}${(body.audiences ?? []).map((one: string) => ` --audience ${word(one)}`).join("")}`,
+        cli: (body) => valetkey("identity add").of(body.name ?? "NAME").having(body, "preset", "issuer").with("audience", body.audiences ?? "AUDIENCE").having(body, "login_client_id").with("login-scope", body.login_scopes),
     },
     more: (row, again) => <Rules row={row} again={again} />,
     actions: [
@@ -154,7 +161,16 @@ export const providers: Resource = {
             said: () => "First you see how many live leases end: what came of the provider as it was.",
             plan: (row, body) => ({ method: "PATCH", path: at(api("identity-providers", row.id), DRY), body: changed(row, body) }),
             send: (row, body) => ({ method: "PATCH", path: at(api("identity-providers", row.id)), body: changed(row, body) }),
-            cli: (row, body) => `valetkey identity set ${word(row.name)}${flags(body, "login_client_id")}`,
+            cli: (row, body) =>
+                changing("identity set", row.name, (command) =>
+                    command
+                        .with("name", other(row, body, "name"))
+                        .with("issuer", other(row, body, "issuer"))
+                        .with("audience", other(row, body, "audiences"))
+                        .with("login-client-id", other(row, body, "login_client_id"))
+                        .with("login-scope", body.login_client_id && other(row, body, "login_scopes"))
+                        .on("no-login", row.login_client_id && !body.login_client_id),
+                ),
         },
         {
             label: "End sessions",
@@ -163,9 +179,9 @@ export const providers: Resource = {
             fields: () => [{ name: "rule", label: "Only of this rule" }, { name: "subject", label: "Only of this subject" }],
             said: () => "Ends what its tokens opened, and what was vended to them.",
             send: (row, body) => ({ method: "POST", path: at(api("identity-providers", row.id, "revocations")), body }),
-            cli: (row, body) => `valetkey identity end ${word(row.name)}${flags(body, "rule", "subject")}`,
+            cli: (row, body) => valetkey("identity end").of(row.name).having(body, "rule", "subject"),
         },
-        removal((row) => api("identity-providers", row.id), (row) => `valetkey identity rm ${word(row.name)}`),
+        removal((row) => api("identity-providers", row.id), (row) => valetkey("identity rm").of(row.name)),
     ],
 };
 

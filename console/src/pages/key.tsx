@@ -1,7 +1,9 @@
 // One key as a picture, step by step: who, by which token and grants, for what, where, until when.
 import type { ComponentChildren } from "preact";
-import { Refusal, type Row, api, get } from "../api";
+import { Refusal, type Row, api, get, sees } from "../api";
+import { valetkey } from "../cli";
 import { Link, type Place, go } from "../router";
+import { parts, paths } from "../scope";
 import { Badge, Empty, Failure, Fields, Heading, Time, Value, useAsked } from "../ui";
 import { EndOne, LeaseLink } from "./leases";
 
@@ -25,12 +27,17 @@ function Stop({ title, children, state }: { title: string; children: ComponentCh
     );
 }
 
-function Trace({ lease, again }: { lease: Row; again: () => void }) {
+function Trace({ lease, me, again }: { lease: Row; me: Row; again: () => void }) {
     // What of it may no longer be there, or not be the caller's to see, is not named.
     const { value } = useAsked(async () => {
         const grants = await get(api("grants"), { all: true, bucket: lease.bucket, limit: 1000 }).catch(() => ({ grants: [] as Row[] }));
         const tokens = await get(api("tokens"), { caller: lease.caller, limit: 1000 }).catch(() => ({ tokens: [] as Row[] }));
-        return { grants: grants.grants as Row[], token: (tokens.tokens as Row[]).find((one) => one.id === lease.token) };
+        const storages = sees(me.role, "operator") && me.role !== "auditor" ? await get(api("storages")).catch(() => ({ storages: [] as Row[] })) : { storages: [] as Row[] };
+        return {
+            grants: grants.grants as Row[],
+            token: (tokens.tokens as Row[]).find((one) => one.id === lease.token),
+            storage: (storages.storages as Row[]).find((one) => one.id === lease.storage)?.name as string | undefined,
+        };
     }, [lease.lease_id]);
     const named = (id: string) => value?.grants.find((one) => one.id === id);
     return (
@@ -64,13 +71,17 @@ function Trace({ lease, again }: { lease: Row; again: () => void }) {
                 </ul>
             </Stop>
             <Stop title="Permit">
-                <p>
-                    <Badge text={lease.access} /> in <code>{lease.bucket}</code>
-                </p>
-                {lease.whole_bucket ? <p>the whole bucket</p> : <Value of={[...lease.prefixes.map((one: string) => `${one}/`), ...lease.raw_prefixes, ...lease.objects]} />}
-                <p>
-                    <small>{lease.actions.join(", ")}</small>
-                </p>
+                {parts(lease).map((part) => (
+                    <>
+                        <p>
+                            <Badge text={part.access} /> in <code>{lease.bucket}</code>
+                        </p>
+                        {part.whole_bucket ? <p>the whole bucket</p> : <Value of={paths(part)} />}
+                        <p>
+                            <small>{part.actions.join(", ")}</small>
+                        </p>
+                    </>
+                ))}
             </Stop>
             <Stop title="Lease">
                 <p>
@@ -81,9 +92,29 @@ function Trace({ lease, again }: { lease: Row; again: () => void }) {
                 </p>
             </Stop>
             <Stop title="Key">
-                <p>at storage <code>{lease.storage}</code></p>
+                <p>at storage {value?.storage ? <strong>{value.storage}</strong> : <code>{lease.storage}</code>}</p>
                 {lease.store_key_id ? <p>named there <code>{lease.store_key_id}</code></p> : <p>derived from the lease; not kept</p>}
                 {lease.store_request_id && <p>fetched by its request <code>{lease.store_request_id}</code></p>}
+            </Stop>
+            <Stop title="Requests">
+                {lease.used ? (
+                    <>
+                        <p>
+                            {lease.used.requests} at our endpoint, the first <Time at={lease.used.first} />
+                        </p>
+                        <p>
+                            the last <Time at={lease.used.last} />
+                            {lease.used.from && <> from {lease.used.from}</>}
+                        </p>
+                        <p>
+                            <small>{lease.used.bytes_in.toLocaleString()} bytes sent, {lease.used.bytes_out.toLocaleString()} received</small>
+                        </p>
+                    </>
+                ) : lease.store_key_id ? (
+                    <p>its storage has them in its own log</p>
+                ) : (
+                    <p>none so far at our endpoint</p>
+                )}
             </Stop>
             <Stop title="End" state={lease.state}>
                 <p>
@@ -100,16 +131,16 @@ function Trace({ lease, again }: { lease: Row; again: () => void }) {
     );
 }
 
-export function KeyPage({ place }: { place: Place }) {
+export function KeyPage({ me, place }: { me: Row; place: Place }) {
     const id = place.query.id ?? "";
-    const { value, error, again } = useAsked<Row>(() => (id ? found(id) : Promise.resolve({})), [id]);
+    const { value, error, busy, again } = useAsked<Row>(() => (id ? found(id) : Promise.resolve({})), [id]);
     const find = (event: Event) => {
         event.preventDefault();
         go("key", { id: String(new FormData(event.currentTarget as HTMLFormElement).get("key") ?? "").trim() });
     };
     return (
         <>
-            <Heading title="Trace a key" about="From an access key id in a log to who got it, why, and until when." cli={`valetkey whose ${id || "KEY_ID"}`} />
+            <Heading title="Trace a key" about="From an access key id in a log to who got it, why, and until when." cli={valetkey("whose").of(id || "KEY_ID")} />
             <form class="filters" role="search" onSubmit={find}>
                 <div class="field" key={id}>
                     <label for="key">Access key id or lease id</label>
@@ -118,8 +149,9 @@ export function KeyPage({ place }: { place: Place }) {
                 <button type="submit">Whose is it?</button>
             </form>
             <Failure error={error} />
-            {!id && <Empty said="Paste the access key id from a request or a log." command="valetkey whose KEY_ID" />}
-            {!error && value?.lease_id && <Trace key={value.lease_id} lease={value} again={again} />}
+            {id && busy && !value && <p class="label" aria-busy="true">Loading…</p>}
+            {!id && <Empty said="Paste the access key id from a request or a log." command={valetkey("whose").of("KEY_ID")} />}
+            {!error && value?.lease_id && <Trace key={value.lease_id} lease={value} me={me} again={again} />}
             {!error && value?.leases && (
                 <ul>
                     {value.leases.map((one: Row) => (

@@ -1,54 +1,84 @@
-// What is going on: who one is, what is live, what ends soon, how the storages are.
+// What is going on: who one is, what is live, what ends soon, how the storages are. Each card asks for itself, again and again.
+import type { ComponentChildren } from "preact";
+import { useState } from "preact/hooks";
 import { type Row, api, get, sees } from "../api";
+import { valetkey } from "../cli";
+import { ahead, now, useEvery, useNow } from "../clock";
 import { Link } from "../router";
 import { Badge, Empty, Failure, Heading, Time, useAsked } from "../ui";
+import { Answered } from "./storages";
 import { Hours } from "./usage";
 
 const SOON = 14 * 86_400_000;
-const endsSoon = (at?: string | null): boolean => !!at && Date.parse(at) > Date.now() && Date.parse(at) - Date.now() < SOON;
+const EVERY = 10_000;
+/** What ends within days needs no look every ten seconds. */
+const SELDOM = 60_000;
+/** The most of a list that is looked through for what ends soon; of leases, that are counted. */
+const MOST = 1000;
+const COUNTED = 500;
+const SHOWN = 8;
+const endsSoon = (at?: string | null): boolean => !!at && Date.parse(at) > now() && Date.parse(at) - now() < SOON;
 
-async function look(me: Row) {
-    const oversees = sees(me.role, "operator");
-    const [leases, tokens, grants, parents, nodes, storages] = await Promise.all([
-        get(api("leases"), { live: true, limit: 500 }),
-        me.role === "auditor" ? { tokens: [] } : get(api("tokens"), { limit: 1000 }),
-        get(api("grants"), { all: true, limit: 1000 }),
-        me.role === "auditor" ? { parent_keys: [] } : get(api("parent-keys")),
-        oversees ? get(api("nodes")) : { nodes: undefined },
-        me.role !== "auditor" && oversees ? get(api("storages")) : { storages: undefined },
-    ]);
-    return {
-        live: leases.leases as Row[],
-        more: !!leases.next_before,
-        tokens: (tokens.tokens as Row[]).filter((one) => !one.revoked && endsSoon(one.expires)),
-        grants: (grants.grants as Row[]).filter((one) => endsSoon(one.until)),
-        parents: (parents.parent_keys as Row[]).filter((one) => !one.disabled && endsSoon(one.expires)),
-        nodes: nodes.nodes as Row[] | undefined,
-        storages: storages.storages as Row[] | undefined,
-    };
+/** A card with what it asks for: if that fails, only this card does. */
+function Card<T>({ title, ask, round, every = EVERY, children }: { title: string; ask: () => Promise<T>; round: number; every?: number; children: (value: T) => ComponentChildren }) {
+    const { value, error, busy, again } = useAsked(ask, [title, round]);
+    useEvery(every, again, [title], !busy);
+    return (
+        <section class="card" aria-busy={busy && value === undefined}>
+            <h2>{title}</h2>
+            <Failure error={error} />
+            {value !== undefined && children(value)}
+            {value === undefined && !error && <p class="label">…</p>}
+        </section>
+    );
+}
+
+/** What of a list ends soon, and whether the list was longer than was looked through. */
+function Ending({ of, shown }: { of: { rows: Row[]; cut: boolean; what: string }; shown: (row: Row) => ComponentChildren }) {
+    return (
+        <>
+            <ul class="plain">
+                {of.rows.slice(0, SHOWN).map((row) => (
+                    <li>{shown(row)}</li>
+                ))}
+            </ul>
+            {of.rows.length > SHOWN && <p class="label">and {of.rows.length - SHOWN} more</p>}
+            {of.rows.length === 0 && <p class="none">no {of.what}</p>}
+            {of.cut && <p class="label">of the first {MOST} only</p>}
+        </>
+    );
 }
 
 export function Overview({ me }: { me: Row }) {
-    const { value, error, again } = useAsked(() => look(me), []);
-    const warnings = [location.protocol === "http:" && "This page came without TLS: only use it on the server's own machine."].filter(Boolean);
+    useNow();
+    const [round, setRound] = useState(0);
+    const oversees = sees(me.role, "operator");
+    const audits = me.role === "auditor";
+    const warnings = [
+        location.protocol === "http:" && "This page came without TLS: only use it on the server's own machine.",
+        ahead() !== 0 && `This browser's clock is ${Math.round(Math.abs(ahead()) / 1000)} s ${ahead() > 0 ? "behind" : "ahead of"} the server's. Times here are the server's; tools on this machine that sign requests may be refused.`,
+    ].filter(Boolean);
     return (
         <>
-            <Heading title="Overview" about={`You are ${me.name} of ${me.account.name}, ${/^[ao]/.test(me.role) ? "an" : "a"} ${me.role}.`} cli="valetkey whoami">
-                <button type="button" onClick={again}>
+            <Heading title="Overview" about={`You are ${me.name} of ${me.account.name}, ${/^[ao]/.test(me.role) ? "an" : "a"} ${me.role}.`} cli={valetkey("whoami")}>
+                <button type="button" onClick={() => setRound(round + 1)}>
                     Reload
                 </button>
             </Heading>
             {warnings.map((said) => (
                 <p class="warning">{said}</p>
             ))}
-            <Failure error={error} />
             <div class="cards">
-                <section class="card">
-                    <h2>Live leases</h2>
-                    <p class="figure">
-                        <Link to="leases">{value ? `${value.live.length}${value.more ? "+" : ""}` : "…"}</Link>
-                    </p>
-                </section>
+                <Card title="Live leases" round={round} ask={() => get(api("leases"), { live: true, limit: COUNTED })}>
+                    {(value) => (
+                        <>
+                            <p class="figure">
+                                <Link to="leases">{`${value.leases.length}${value.next_before ? "+" : ""}`}</Link>
+                            </p>
+                            {value.leases.length === 0 && <Empty said="Nothing is vended right now. The first credential:" command={valetkey("creds")} />}
+                        </>
+                    )}
+                </Card>
                 <section class="card">
                     <h2>Your token</h2>
                     <p>
@@ -63,65 +93,85 @@ export function Overview({ me }: { me: Row }) {
                         </p>
                     )}
                 </section>
-                <section class="card">
-                    <h2>Credits</h2>
-                    <p class="figure">{me.credits.granted - me.credits.used}</p>
-                    <p>{me.credits.used} used of {me.credits.granted}</p>
-                </section>
-                {value?.storages && (
-                    <section class="card">
-                        <h2>Storages</h2>
-                        <ul class="plain">
-                            {value.storages.map((one) => (
-                                <li>
-                                    <Link to="storages">{one.name}</Link> <Badge text={one.kind} /> <Badge text={one.revocation} />
-                                </li>
-                            ))}
-                        </ul>
-                    </section>
+                <Card title="Credits" round={round} ask={async () => (await get(api("me"))).credits as Row}>
+                    {(credits) => (
+                        <>
+                            <p class="figure">{credits.granted - credits.used}</p>
+                            <p>{credits.used} used of {credits.granted}</p>
+                        </>
+                    )}
+                </Card>
+                {oversees && !audits && (
+                    <Card title="Storages" round={round} ask={async () => (await get(api("storages"))).storages as Row[]}>
+                        {(storages) => (
+                            <ul class="plain">
+                                {storages.map((one) => (
+                                    <li>
+                                        <Link to="storages">{one.name}</Link> <Badge text={one.kind} /> <Answered by={one} />
+                                    </li>
+                                ))}
+                            </ul>
+                        )}
+                    </Card>
                 )}
-                {value?.nodes && (
-                    <section class="card">
-                        <h2>Nodes</h2>
-                        <ul class="plain">
-                            {value.nodes.map((one) => (
-                                <li>
-                                    {one.name || "this server"} <Badge text={one.live ? "live" : "gone"} /> <small>{one.version}</small>
-                                    {!one.live && (
-                                        <>
-                                            {" "}
-                                            last heard <Time at={one.last_heard} />
-                                        </>
-                                    )}
-                                </li>
-                            ))}
-                        </ul>
-                    </section>
+                {oversees && (
+                    <Card title="Nodes" round={round} ask={async () => (await get(api("nodes"))).nodes as Row[]}>
+                        {(nodes) => (
+                            <ul class="plain">
+                                {nodes.map((one) => (
+                                    <li>
+                                        {one.name || "this server"} <Badge text={one.live ? "live" : "gone"} /> <small>{one.version}</small>
+                                        {!one.live && (
+                                            <>
+                                                {" "}
+                                                last heard <Time at={one.last_heard} />
+                                            </>
+                                        )}
+                                    </li>
+                                ))}
+                            </ul>
+                        )}
+                    </Card>
                 )}
-                <section class="card">
-                    <h2>Ends within 14 days</h2>
-                    {value && value.tokens.length + value.grants.length + value.parents.length === 0 && <p class="none">no token, no key and no grant</p>}
-                    <ul class="plain">
-                        {value?.tokens.slice(0, 8).map((one) => (
-                            <li>
-                                token <code>…{one.tail}</code> of {one.caller_name} <Time at={one.expires} />
-                            </li>
-                        ))}
-                        {value?.parents.slice(0, 8).map((one) => (
-                            <li>
-                                parent access key {one.name} <Time at={one.expires} />
-                            </li>
-                        ))}
-                        {value?.grants.slice(0, 8).map((one) => (
-                            <li>
-                                grant {one.name} <Time at={one.until} />
-                            </li>
-                        ))}
-                    </ul>
-                </section>
+                {!audits && (
+                    <Card
+                        title="Tokens that end within 14 days"
+                        round={round}
+                        every={SELDOM}
+                        ask={async () => {
+                            const { tokens, next_after } = await get(api("tokens"), { limit: MOST });
+                            return { rows: (tokens as Row[]).filter((one) => !one.revoked && endsSoon(one.expires)), cut: !!next_after, what: "token" };
+                        }}
+                    >
+                        {(of) => <Ending of={of} shown={(one) => <><code>…{one.tail}</code> of {one.caller_name} <Time at={one.expires} /></>} />}
+                    </Card>
+                )}
+                {!audits && (
+                    <Card
+                        title="Keys that end within 14 days"
+                        round={round}
+                        every={SELDOM}
+                        ask={async () => {
+                            const { parent_keys } = await get(api("parent-keys"));
+                            return { rows: (parent_keys as Row[]).filter((one) => !one.disabled && endsSoon(one.expires)), cut: false, what: "parent access key" };
+                        }}
+                    >
+                        {(of) => <Ending of={of} shown={(one) => <>{one.name} <Time at={one.expires} /></>} />}
+                    </Card>
+                )}
+                <Card
+                    title="Grants that end within 14 days"
+                    round={round}
+                    every={SELDOM}
+                    ask={async () => {
+                        const { grants, next_after } = await get(api("grants"), { all: true, limit: MOST });
+                        return { rows: (grants as Row[]).filter((one) => endsSoon(one.until)), cut: !!next_after, what: "grant" };
+                    }}
+                >
+                    {(of) => <Ending of={of} shown={(one) => <>{one.name} <Time at={one.until} /></>} />}
+                </Card>
             </div>
-            {value && value.live.length === 0 && <Empty said="Nothing is vended right now. The first credential:" command="valetkey creds" />}
-            <Hours refusals={sees(me.role, "operator")} />
+            <Hours key={round} refusals={sees(me.role, "operator")} live />
         </>
     );
 }

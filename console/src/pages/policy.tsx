@@ -1,6 +1,7 @@
 // Policy: the sets that files own, what was changed behind their back, and what a document would change.
 import { useState } from "preact/hooks";
 import { type Row, api, ask, at, get } from "../api";
+import { valetkey } from "../cli";
 import { Difference } from "../difference";
 import { type Place, Link } from "../router";
 import { Badge, Copy, Empty, Failure, Fields, Heading, Time, Value, useAsked } from "../ui";
@@ -100,17 +101,17 @@ function Plan({ document }: { document: string }) {
 
 export function Policy({ place }: { place: Place }) {
     const owner = place.query.owner;
-    const { value, error, again } = useAsked(() => look(owner), [owner]);
+    const { value, error, again } = useAsked(() => look(owner), ["policy", owner]);
     const chosen = value?.chosen;
     return (
         <>
-            <Heading title="Policy" about={ABOUT} cli={chosen ? `valetkey policy drift --owner ${chosen}` : "valetkey policy plan FILE…"}>
+            <Heading title="Policy" about={ABOUT} cli={chosen ? valetkey("policy drift").with("owner", chosen) : valetkey("policy plan").of("FILE")}>
                 <button type="button" onClick={again}>
                     Reload
                 </button>
             </Heading>
             <Failure error={error} />
-            {value && value.sets.length === 0 && <Empty said="No set owns anything: all was made by hand. Write down what there is, and go on in files:" command="valetkey policy export --owner NAME --account ACCOUNT" />}
+            {value && value.sets.length === 0 && <Empty said="No set owns anything: all was made by hand. Write down what there is, and go on in files:" command={valetkey("policy export").with("owner", "NAME").with("account", "ACCOUNT")} />}
             {value && value.sets.length > 0 && (
                 <ul class="tabs" aria-label="Sets">
                     {value.sets.map((name) => (

@@ -2,7 +2,8 @@
 import type { ComponentChildren } from "preact";
 import { useContext, useState } from "preact/hooks";
 import { type Row, api, at, get } from "../api";
-import { Form, type FormProps } from "../form";
+import { valetkey } from "../cli";
+import { Back, Form, type FormProps } from "../form";
 import type { Resource } from "../list";
 import { Badge, Failure, MayChange, Time, useAsked } from "../ui";
 
@@ -40,9 +41,7 @@ function Contents({ row }: { row: Row }) {
             <section>
                 <h3>{form.label}</h3>
                 <Form {...form} />
-                <button type="button" class="small" onClick={() => set(undefined)}>
-                    Back to the share
-                </button>
+                <Back label="Back to the share" go={() => set(undefined)} />
             </section>
         );
     }
@@ -53,10 +52,10 @@ function Contents({ row }: { row: Row }) {
             { name: "name", label: "Table", required: true },
             { name: "bucket", label: "Bucket", required: true },
             { name: "root", label: "Directory of the table", required: true },
-            { name: "access", label: "Access", options: ["url", "dir", "both"], hint: "how recipients read it" },
+            { name: "access", label: "Access", options: ["url", "dir", "both"], none: "every way its storage has", hint: "how recipients read it" },
         ],
         send: (body) => ({ method: "POST", path: at(api("shares", row.id, "tables")), body }),
-        cli: (body) => `valetkey share table add ${row.name} ${body.schema ?? "SCHEMA"}.${body.name ?? "TABLE"} s3://${body.bucket ?? "BUCKET"}/${body.root ?? ""}`,
+        cli: (body) => valetkey("share table add").of(row.name, `${body.schema ?? "SCHEMA"}.${body.name ?? "TABLE"}`, `s3://${body.bucket ?? "BUCKET"}/${body.root ?? ""}`).having(body, "access"),
     };
     const give: FormProps = {
         label: "Give it to an account",
@@ -66,7 +65,7 @@ function Contents({ row }: { row: Row }) {
             { name: "until", label: "Until" },
         ],
         send: (body) => ({ method: "POST", path: at(api("shares", row.id, "recipients")), body: { ...body, to: body.to ?? null } }),
-        cli: (body) => `valetkey share grant ${row.name} --to ${body.account ?? "ACCOUNT"}${body.to ? `/${body.to}` : ""}`,
+        cli: (body) => valetkey("share grant").of(row.name).with("to", `${body.account ?? "ACCOUNT"}${body.to ? `/${body.to}` : ""}`).having(body, "until"),
     };
     const link: FormProps = {
         label: "Make a profile link",
@@ -77,7 +76,7 @@ function Contents({ row }: { row: Row }) {
             { name: "link_ttl_secs", label: "The link lives for so many seconds", kind: "number", value: 3 * 86_400 },
         ],
         send: (body) => ({ method: "POST", path: at(api("share-links")), body }),
-        cli: (body) => `valetkey share profile create --caller ${body.account ?? "ACCOUNT"}/${body.caller ?? "CALLER"} --link`,
+        cli: (body) => valetkey("share profile create").with("account", body.account ?? "ACCOUNT").with("caller", body.caller ?? "CALLER").on("link").secs("link-ttl", body.link_ttl_secs),
     };
     return (
         <>
@@ -97,6 +96,7 @@ function Contents({ row }: { row: Row }) {
                         said: `Recipients no longer see ${one.schema}.${one.name}.`,
                         fields: [{ name: "end_credentials", label: "End what was vended of it, too", kind: "check" }],
                         send: (body) => ({ method: "DELETE", path: at(api("shares", row.id, "tables", one.id), body) }),
+                        cli: (body) => valetkey("share table rm").of(row.name, `${one.schema}.${one.name}`).on("keep-credentials", !body.end_credentials),
                     }),
                 )}
             {value &&
@@ -114,6 +114,7 @@ function Contents({ row }: { row: Row }) {
                         said: "It no longer sees the share.",
                         fields: [{ name: "end_credentials", label: "End what was vended of it, too", kind: "check" }],
                         send: (body) => ({ method: "DELETE", path: at(api("shares", row.id, "recipients", one.account), { ...body, caller: one.to }) }),
+                        cli: (body) => valetkey("share ungrant").of(row.name).with("from", `${one.account}${one.to ? `/${one.to}` : ""}`).on("keep-credentials", !body.end_credentials),
                     }),
                 )}
             <div class="buttons">
@@ -135,8 +136,8 @@ export const shares: Resource = {
     path: api("shares"),
     field: "shares",
     filters: [{ name: "account", label: "Account" }],
-    cli: "valetkey share ls",
-    empty: { said: "There is no share.", command: "valetkey share create NAME" },
+    cli: (query) => valetkey("share ls").having(query, "account"),
+    empty: { said: "There is no share.", command: valetkey("share create").of("NAME") },
     columns: [
         { name: "Name", of: (row) => row.name },
         { name: "Account", of: (row) => row.account_name ?? row.account },
@@ -149,7 +150,7 @@ export const shares: Resource = {
         needs: "operator",
         fields: () => [{ name: "name", label: "Name", required: true }, { name: "comment", label: "Comment" }],
         send: (body) => ({ method: "POST", path: at(api("shares")), body }),
-        cli: (body) => `valetkey share create ${body.name ?? "NAME"}`,
+        cli: (body) => valetkey("share create").of(body.name ?? "NAME").having(body, "comment"),
     },
     more: (row) => <Contents row={row} />,
     actions: [
@@ -160,7 +161,7 @@ export const shares: Resource = {
             typed: (row) => row.name,
             said: () => "Its recipients lose all its tables, and the credentials vended of it end.",
             send: (row) => ({ method: "DELETE", path: at(api("shares", row.id), { end_credentials: true }) }),
-            cli: (row) => `valetkey share rm ${row.name}`,
+            cli: (row) => valetkey("share rm").of(row.name),
         },
     ],
 };

@@ -1,6 +1,7 @@
 // Signs in: by a token, or at an identity provider. The server is the provider's client; the browser only goes there and comes back.
 import { useEffect, useState } from "preact/hooks";
 import { type Row, api, beginLogin, get, signIn } from "../api";
+import { valetkey } from "../cli";
 import { Empty, Failure, useAsked } from "../ui";
 
 /** Where the page is kept that somebody was on when they went to sign in. */
@@ -34,10 +35,19 @@ export async function cameBack(): Promise<boolean> {
     return true;
 }
 
+/** The host of an address, or all of it where it is none. */
+function host(issuer: string): string {
+    try {
+        return new URL(issuer).host;
+    } catch {
+        return issuer;
+    }
+}
+
 export function SignIn({ done, said }: { done: () => void; said?: unknown }) {
     const [error, setError] = useState<unknown>(said);
     const [busy, setBusy] = useState(false);
-    const { value: logins } = useAsked(() => get(api("login-providers")), []);
+    const { value: logins } = useAsked(() => get(api("login-providers")), ["login-providers"]);
     const trying = async (what: () => Promise<void>) => {
         setBusy(true);
         try {
@@ -77,7 +87,7 @@ export function SignIn({ done, said }: { done: () => void; said?: unknown }) {
                 <section aria-label="Identity providers">
                     {providers.map((one) => (
                         <button type="button" class="primary wide" disabled={busy} onClick={() => go(one.name)}>
-                            Sign in with {one.name} <small>{new URL(one.issuer).host}</small>
+                            Sign in with {one.name} <small>{host(one.issuer)}</small>
                         </button>
                     ))}
                 </section>
@@ -95,7 +105,7 @@ export function SignIn({ done, said }: { done: () => void; said?: unknown }) {
                     </button>
                 </div>
             </form>
-            <Empty said="No token? An admin of your account makes one:" command="valetkey token create NAME --ttl 90d" />
+            <Empty said="No token? An admin of your account makes one:" command={valetkey("token create").of("NAME").with("ttl", "90d")} />
         </main>
     );
 }

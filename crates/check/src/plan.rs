@@ -101,7 +101,7 @@ const fn vend(name: &'static str, what: &'static str, who: Who, actions: Actions
     Vend { name, what, who, actions }
 }
 
-pub(crate) const STEPS: [Step; 37] = [
+pub(crate) const STEPS: [Step; 38] = [
     allowed("plant", "`a-b`'s own credential writes there", Who::Sibling, Verb::Put, At::Secret, None),
     allowed("planted", "what it wrote is there", Who::Sibling, Verb::Get, At::Secret, Some("plant")),
     allowed("put-inside", "it writes inside `a`", Who::Inside, Verb::Put, At::Own, None),
@@ -172,6 +172,7 @@ pub(crate) const STEPS: [Step; 37] = [
     beyond("beyond-untag", "with put-object, delete-object: tags are deleted", Who::Inside, Extra::Untag),
     beyond("beyond-snapshot", "with put-object: a snapshot is taken", Who::Inside, Extra::Snapshot),
     beyond("beyond-earlier", "with get-object: a snapshot is read", Who::Inside, Extra::Earlier),
+    beyond("beyond-version", "with get-object: an object is read by its version", Who::Reader, Extra::Version),
     beyond("beyond-lease", "with put-object: a lease without an end is taken", Who::Inside, Extra::Lease),
     beyond("beyond-metadata", "with put-object: metadata is replaced", Who::Inside, Extra::Metadata),
     beyond("beyond-retag", "with put-object: tags are replaced", Who::Inside, Extra::Retag),
@@ -216,6 +217,7 @@ const fn beyond(name: &'static str, what: &'static str, who: Who, extra: Extra) 
         | Extra::BreakLease
         | Extra::Snapshot
         | Extra::Earlier
+        | Extra::Version
         | Extra::Metadata
         | Extra::Retag
         | Extra::Undelete

@@ -210,11 +210,13 @@ impl Run<'_> {
                 };
                 match self.checker.vending.vend(self.caller, &ask).await {
                     Ok(vended) => {
-                        let reason = if vended.narrowed.is_empty() {
+                        let left_out = vended.narrowed.iter().map(|narrowed| narrowed.what);
+                        let left_out = left_out.filter(|what| !matches!(what, LeftOut::Beyond(_)));
+                        let left_out: Vec<String> = left_out.map(|what| what.to_string()).collect();
+                        let reason = if left_out.is_empty() {
                             "given".to_owned()
                         } else {
-                            let left_out = vended.narrowed.iter().map(|narrowed| narrowed.what.to_string());
-                            format!("given, without {}", left_out.collect::<Vec<_>>().join(", "))
+                            format!("given, without {}", left_out.join(", "))
                         };
                         self.held.push(Held {
                             who,
@@ -462,7 +464,7 @@ fn judge_aside(documented: Option<Documented>, answer: Answer) -> (Status, Strin
 fn cannot_say<'a>(narrowed: &'a [Narrowed], actions: &[Action]) -> Option<&'a Narrowed> {
     narrowed.iter().find(|narrowed| match narrowed.what {
         LeftOut::Action(action) => actions.contains(&action),
-        LeftOut::DirectoryKeys => false,
+        LeftOut::DirectoryKeys | LeftOut::Beyond(_) => false,
     })
 }
 

@@ -17,7 +17,7 @@ use valetkey_core::nouns::storage_admin::{Description, Ended};
 use valetkey_core::policy::Permit;
 use valetkey_core::port::{Directory, Issuer, Ledger};
 use valetkey_core::probe::directory_of;
-use valetkey_core::scope::{Action, Listing, Path, Paths, Scope};
+use valetkey_core::scope::{Action, Listing, Path, Paths, Rights, Scope};
 use valetkey_core::secret::Secret;
 use valetkey_core::snapshot::Snapshot;
 use valetkey_core::time::{Clock, Lifetime};
@@ -74,7 +74,7 @@ fn snapshot() -> Snapshot {
         datasets_bucket: None,
         quota: OwnQuota::default(),
     };
-    Snapshot::new(account, [Arc::new(storage())], [], now())
+    Snapshot::new(account, [Arc::new(storage())], Vec::<valetkey_core::grant::Grant>::new(), now())
 }
 
 /// How the store in memory is wrong.
@@ -111,7 +111,7 @@ enum Wrong {
 
 struct World {
     wrong: Wrong,
-    scopes: Mutex<BTreeMap<String, Arc<Scope>>>,
+    scopes: Mutex<BTreeMap<String, Arc<Rights>>>,
     objects: Mutex<BTreeSet<(String, String)>>,
     leases: Mutex<Vec<Lease>>,
     voided: Mutex<usize>,
@@ -149,7 +149,7 @@ impl Ledger for World {
             caller: permit.caller(),
             token: permit.token(),
             storage: permit.storage().id,
-            scope: Arc::clone(permit.scope()),
+            rights: Arc::clone(permit.rights()),
             grants: Arc::clone(&permit.because().grants),
             dialect: permit.dialect().into(),
             credits: 0,
@@ -181,7 +181,7 @@ impl Issuer for World {
                 .note("AssumeRole answered 403 `AccessDenied`"));
         }
         let id = lease.id.to_string();
-        self.scopes.lock().unwrap().insert(id.clone(), Arc::clone(permit.scope()));
+        self.scopes.lock().unwrap().insert(id.clone(), Arc::clone(permit.rights()));
         let keys = S3Keys {
             secret_access_key: Secret::new(format!("secret-of-{id}")),
             access_key_id: id,
@@ -223,7 +223,10 @@ impl StorageAdmin for World {
             ],
             StorageKind::Embedded | StorageKind::Gateway => &[],
         };
-        Hints { vend: Some("is the role right?"), rights: Some("do both policies allow it?"), beyond }
+        Hints { vend: Some("is the role right?"), rights: Some("do both policies allow it?"), beyond, also: &[] }
+    }
+    fn has_urls(&self, _: &Storage) -> Result<(), Error> {
+        Ok(())
     }
     async fn put(&self, _: &Storage) -> Result<(), Error> {
         Ok(())
@@ -289,8 +292,10 @@ impl World {
         inside
             || match self.wrong {
                 Wrong::Outside(wide, end) => wide == verb && key.ends_with(end) && !reader && scope.bucket() == bucket,
-                Wrong::Reader(wide) => wide == verb && reader && scope.paths().cover_key(key.as_bytes()),
-                Wrong::AnyBucket => scope.paths().cover_key(key.as_bytes()) && scope.bucket() != bucket && !reader,
+                Wrong::Reader(wide) => wide == verb && reader && scope.parts().places().cover_key(key.as_bytes()),
+                Wrong::AnyBucket => {
+                    scope.parts().places().cover_key(key.as_bytes()) && scope.bucket() != bucket && !reader
+                }
                 Wrong::Nothing
                 | Wrong::AnySecret
                 | Wrong::Hides
@@ -403,7 +408,10 @@ fn a_store_that_is_right_passes_and_nothing_is_left() {
     for lease in leases.iter() {
         assert!(lease.grants.is_empty());
         assert_eq!(lease.until, Lifetime::secs(900).ends(now()), "the least there is");
-        assert_eq!(directory_of(lease.scope.paths()).as_deref(), Some(&b".valetkey/checks/abababababababababab"[..]));
+        assert_eq!(
+            directory_of(&lease.rights.parts().places()).as_deref(),
+            Some(&b".valetkey/checks/abababababababababab"[..])
+        );
     }
 }
 
@@ -469,7 +477,7 @@ fn what_a_store_cannot_say_is_skipped_with_the_reason() {
     assert!(report.passed, "{report:#?}");
     assert_eq!(with(&report, Status::Skipped), ["directories", "list-inside"], "{report:#?}");
     assert!(world.objects.lock().unwrap().is_empty());
-    let single = |lease: &Lease| matches!(lease.scope.paths(), Paths::Only(set) if matches!(set.iter().next(), Some(Path::Object(_))));
+    let single = |lease: &Lease| matches!(lease.rights.parts().places(), Paths::Only(set) if matches!(set.iter().next(), Some(Path::Object(_))));
     assert!(world.leases.lock().unwrap().iter().all(single));
 }
 

@@ -3,7 +3,8 @@
 //! `cargo run --release -p valetkey-core --example decide_rate [-- GRANTS SHAPE]`: one line of JSON for each number of
 //! grants and shape, each measured in a process of its own, so that no run inherits the memory of another.
 //!
-//! Two shapes: `one`, where every grant is the same caller's, and `spread`, where each caller has ten. Each decision is
+//! Three shapes: `one`, where every grant is the same caller's, `spread`, where each caller has ten, and `template`, which is the same with
+//! one template for everyone, of which each caller asks for its own directory. Each decision is
 //! timed twice: `warm`, where a few grants are asked for again and again, and `cold`, where the asks are random among all
 //! grants and most of the time goes to waiting for memory.
 
@@ -26,6 +27,7 @@ use valetkey_core::policy::decide;
 use valetkey_core::scope::{Actions, Path, Paths, Scope};
 use valetkey_core::snapshot::Snapshot;
 use valetkey_core::storage::{Shape as Carried, Storage, StorageKind};
+use valetkey_core::template::{Opens, Template};
 use valetkey_core::time::Lifetime;
 
 const SIZES: [u32; 3] = [1_000, 100_000, 1_000_000];
@@ -46,22 +48,24 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 enum Shape {
     One,
     Spread,
+    Template,
 }
 
 impl Shape {
-    const ALL: [Self; 2] = [Self::One, Self::Spread];
+    const ALL: [Self; 3] = [Self::One, Self::Spread, Self::Template];
 
     fn name(self) -> &'static str {
         match self {
             Self::One => "one",
             Self::Spread => "spread",
+            Self::Template => "template",
         }
     }
 
     fn owner(self, grant: u32) -> u32 {
         match self {
             Self::One => 0,
-            Self::Spread => grant / EACH,
+            Self::Spread | Self::Template => grant / EACH,
         }
     }
 }
@@ -82,11 +86,13 @@ fn main() -> Outcome<()> {
             Ok(())
         }
         [size, shape] => {
-            let shape =
-                Shape::ALL.into_iter().find(|known| known.name() == shape).ok_or("a shape is `one` or `spread`")?;
+            let shape = Shape::ALL
+                .into_iter()
+                .find(|known| known.name() == shape)
+                .ok_or("a shape is `one`, `spread` or `template`")?;
             measure(size.parse()?, shape)
         }
-        _ => Err("usage: decide_rate [GRANTS one|spread]".into()),
+        _ => Err("usage: decide_rate [GRANTS one|spread|template]".into()),
     }
 }
 
@@ -171,10 +177,14 @@ fn asks(number: u32, shape: Shape) -> Outcome<(Caller, [Ask; 3])> {
         lifetime: Asked::Usual(Lifetime::secs(3600)),
         carries: Carried::ALL,
     };
-    let inside = Path::directory(format!("team-{}/table-{number}/day=2026-01-01", number % 97).as_bytes())?;
+    let (inside, of) = match shape {
+        Shape::One | Shape::Spread => (format!("team-{}/table-{number}/day=2026-01-01", number % 97), number),
+        Shape::Template => (format!("home/caller-{owner}/day=2026-01-01"), 0),
+    };
+    let inside = Path::directory(inside.as_bytes())?;
     let three = [
         Target::Datasets { bucket: None },
-        Target::Grant { grant: GrantRef::Name(name(number)?), paths: None },
+        Target::Grant { grant: GrantRef::Name(name(of)?), paths: None },
         Target::Place { bucket: bucket()?, paths: Paths::only([inside])? },
     ];
     Ok((caller, three.map(ask)))
@@ -182,6 +192,12 @@ fn asks(number: u32, shape: Shape) -> Outcome<(Caller, [Ask; 3])> {
 
 fn grant(number: u32, shape: Shape) -> Outcome<Grant> {
     let path = Path::directory(format!("team-{}/table-{number}", number % 97).as_bytes())?;
+    if matches!(shape, Shape::Template) && number == 0 {
+        let path = Path::directory(b"home/{caller.name}")?;
+        let scope = Template::new(bucket()?, Paths::only([path])?, Actions::READ)?;
+        let plain = grant(0, Shape::Spread)?;
+        return Ok(Grant { to: Grantee::Everyone, origin: Origin::Plain, scope: Opens::Template(scope), ..plain });
+    }
     Ok(Grant {
         id: GrantId::from_bytes(bytes(number)),
         name: name(number)?,
@@ -189,7 +205,7 @@ fn grant(number: u32, shape: Shape) -> Outcome<Grant> {
         to: Grantee::Caller(CallerId::from_bytes(bytes(shape.owner(number)))),
         storage: storage()?.id,
         origin: Origin::Dataset(DatasetId::from_bytes(bytes(number))),
-        scope: Scope::new(bucket()?, Paths::only([path])?, Actions::READ).ok_or("a scope needs actions")?,
+        scope: Scope::new(bucket()?, Paths::only([path])?, Actions::READ).ok_or("a scope needs actions")?.into(),
         max_lifetime: Lifetime::secs(604_800),
         from: None,
         until: None,

@@ -30,7 +30,9 @@ fn grant(number: u32) -> Grant {
         to: Grantee::Caller(CallerId::from_bytes(id(number % 5000))),
         storage: StorageId::from_bytes(id(2)),
         origin: Origin::Plain,
-        scope: Scope::new(BucketName::parse("lake").unwrap(), Paths::only([path]).unwrap(), Actions::READ).unwrap(),
+        scope: Scope::new(BucketName::parse("lake").unwrap(), Paths::only([path]).unwrap(), Actions::READ)
+            .unwrap()
+            .into(),
         max_lifetime: Lifetime::secs(3600),
         from: None,
         until: None,
@@ -65,7 +67,7 @@ fn main() {
         let actions = Some(Actions::of(&[Action::GetObject]));
         let question = Question { actions, place: Some(&place), ..Question::default() };
         let begun = Instant::now();
-        let found = question.answers(&snapshot, None).len();
+        let found = question.answers(&snapshot, None).count();
         println!("{text}: {found} of 100000 grants in {:?}", begun.elapsed());
     }
 }

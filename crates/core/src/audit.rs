@@ -130,6 +130,8 @@ pub struct ChangeFilter {
     pub before: Option<Place>,
     /// Only those of a kind of thing.
     pub noun: Option<Noun>,
+    /// Only those that this caller made.
+    pub by: Option<CallerId>,
     /// The most to answer with.
     pub limit: u32,
 }

@@ -9,7 +9,7 @@ use crate::error::{Error, Kind, Noun, Stranger};
 use crate::field::Attribute;
 use crate::id::{AccountId, CallerId, GrantId, LeaseId, StorageId, TokenId};
 use crate::name::Name;
-use crate::scope::{Path, Paths, Scope};
+use crate::scope::{Action, Paths, Rights};
 use crate::word::words;
 
 words! {
@@ -134,9 +134,9 @@ pub struct Caller {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Held {
     /// What the key opens, each at its storage.
-    pub opens: Vec<(StorageId, Arc<Scope>)>,
+    pub opens: Vec<(StorageId, Arc<Rights>)>,
     /// What grants with conditions add to that, each as far as its own conditions hold.
-    pub conditional: Vec<(GrantId, StorageId, Arc<Scope>)>,
+    pub conditional: Vec<(GrantId, StorageId, Arc<Rights>)>,
     /// When the key ends, if that is sooner than its token.
     pub until: Option<Timestamp>,
     /// The leases it comes of, the first one first, its own last: the end of any of them ends what is vended to it. None for a key
@@ -145,22 +145,20 @@ pub struct Held {
 }
 
 impl Held {
-    /// Whether the key opens all of that, path by path; by grants with conditions where those hold.
-    pub fn covers(&self, storage: StorageId, scope: &Scope, holds: impl Fn(GrantId) -> bool) -> bool {
-        let inside = |own: &Scope, paths: &Paths| {
-            own.actions().contains_all(scope.actions())
-                && own.paths().cover_paths(paths)
-                && own.bucket() == scope.bucket()
+    /// Whether the key opens all of that, path by path and action by action; by grants with conditions where those hold.
+    pub fn covers(&self, storage: StorageId, rights: &Rights, holds: impl Fn(GrantId) -> bool) -> bool {
+        let conditional = self.conditional.iter().filter(|(_, at, _)| *at == storage);
+        let conditional = conditional.filter(|(grant, ..)| holds(*grant)).map(|(_, _, own)| own);
+        let plain = self.opens.iter().filter(|(at, _)| *at == storage).map(|(_, own)| own);
+        let here: Vec<&Arc<Rights>> = plain.chain(conditional).filter(|own| own.bucket() == rights.bucket()).collect();
+        let opens = |paths: &Paths, action: Action| {
+            here.iter().any(|own| own.paths_of(action).is_some_and(|own| own.cover_paths(paths)))
         };
-        let part = |paths: &Paths| {
-            self.opens.iter().any(|(at, own)| *at == storage && inside(own, paths))
-                || self.conditional.iter().any(|(grant, at, own)| *at == storage && inside(own, paths) && holds(*grant))
+        let all = |paths: &Paths, action: Action| match paths {
+            Paths::Whole => opens(paths, action),
+            Paths::Only(set) => set.iter().all(|path| Paths::only([path]).is_ok_and(|path| opens(&path, action))),
         };
-        let one = |path: &Path| Paths::only([path]).is_ok_and(|path| part(&path));
-        match scope.paths() {
-            whole @ Paths::Whole => part(whole),
-            Paths::Only(set) => set.iter().all(|path| one(&path)),
-        }
+        rights.parts().iter().all(|part| part.actions().iter().all(|action| all(part.paths(), action)))
     }
 }
 

@@ -83,11 +83,12 @@ pub struct Issued {
     pub credential: Arc<Credential>,
     /// Its name there; nothing where the lease itself is in the credential.
     pub trace: Option<Arc<Trace>>,
-    /// What of the scope the storage cannot say and was left out.
+    /// What of the scope the storage cannot say and was left out, and what it allows beyond that.
     pub narrowed: Arc<[Narrowed]>,
 }
 
-/// Something of a scope that a storage cannot say, and that was left out of a credential. Shown as `what: why`.
+/// How what a credential opens is not what its scope says: what a storage cannot say is left out, or comes with more. Shown as
+/// `what: why`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Narrowed {
     /// What.
@@ -103,6 +104,8 @@ pub enum LeftOut {
     Action(Action),
     /// The keys that are named as the directories themselves.
     DirectoryKeys,
+    /// Nothing: with this action the storage allows more than the action says.
+    Beyond(Action),
 }
 
 impl Narrowed {
@@ -123,6 +126,7 @@ impl fmt::Display for LeftOut {
         match self {
             Self::Action(action) => action.fmt(f),
             Self::DirectoryKeys => f.write_str("the keys of the directories themselves"),
+            Self::Beyond(action) => write!(f, "beyond {action}"),
         }
     }
 }

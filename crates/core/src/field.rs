@@ -16,6 +16,8 @@ pub enum Field {
     Grant,
     /// How long its credential is to live.
     Lifetime,
+    /// Its parts, where it has several.
+    Parts,
     /// The paths it names.
     Paths,
     /// The storage it names.
@@ -102,6 +104,8 @@ words! {
         Rule => "rule",
         /// The rules for browsers.
         Rules => "rules",
+        /// Whether a grant's paths have placeholders.
+        Template => "template",
         /// The instant a table is asked for at.
         Timestamp => "timestamp",
         /// A token.
@@ -123,6 +127,7 @@ impl Field {
             Self::Bucket => "bucket",
             Self::Grant => "grant",
             Self::Lifetime => "lifetime",
+            Self::Parts => "parts",
             Self::Paths => "paths",
             Self::Storage => "storage",
             Self::Attribute(attribute) => attribute.as_str(),

@@ -9,6 +9,7 @@ use crate::field::Attribute;
 use crate::id::{AccountId, CallerId, DatasetId, GrantId, GroupId, RequestId, ShareId, StorageId, WorkspaceId};
 use crate::name::Name;
 use crate::scope::Scope;
+use crate::template::{Opens, Subject, Template, Unfilled};
 use crate::time::Lifetime;
 
 /// Whom a grant is for.
@@ -88,9 +89,10 @@ impl Origin {
     }
 }
 
-/// A stored rule.
+/// A stored rule. What it opens is a scope only as it is for one caller: a `Grant<Scope>` has nothing left to be filled in, and is all that
+/// policy looks at.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Grant {
+pub struct Grant<O = Opens> {
     /// Its id.
     pub id: GrantId,
     /// Its name, unique in its account.
@@ -104,7 +106,7 @@ pub struct Grant {
     /// What it was made for.
     pub origin: Origin,
     /// What it opens.
-    pub scope: Scope,
+    pub scope: O,
     /// No credential of it lives longer.
     pub max_lifetime: Lifetime,
     /// It opens nothing before.
@@ -129,7 +131,7 @@ pub struct NewGrant {
     /// The dataset it opens, if it is given as one.
     pub dataset: Option<DatasetId>,
     /// What it opens.
-    pub scope: Scope,
+    pub scope: Opens,
     /// No credential of it lives longer.
     pub max_lifetime: Lifetime,
     /// It opens nothing before.
@@ -149,6 +151,25 @@ impl NewGrant {
     }
 }
 
+/// Refuses a template that goes with nothing that is known of it.
+///
+/// # Errors
+/// `Invalid` for one that is not a grant by itself, and for one of claims where nothing says whose word they are.
+pub fn check_template(opens: &Opens, is_plain: bool, conditions: Option<&Conditions>) -> Result<(), Error> {
+    let Some(template) = opens.template() else { return Ok(()) };
+    let refused = |said: &'static str| Err(Error::new(Kind::Invalid, said).at(Attribute::Template));
+    if !is_plain {
+        return refused("a dataset is the same for everyone; name the bucket and paths in it");
+    }
+    // SECURITY: what one provider lets people claim of themselves, another one checks.
+    if template.asks_claims() && conditions.is_none_or(|own| own.claims.is_none()) {
+        return refused(
+            "what a token claims is its identity provider's word: the grant's conditions have to name the `provider` and a claim",
+        );
+    }
+    Ok(())
+}
+
 /// Whether a grant opens anything at an instant.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum GrantTime {
@@ -160,7 +181,18 @@ pub enum GrantTime {
     Ended,
 }
 
-impl Grant {
+impl<O> Grant<O> {
+    /// The same, opening something else.
+    pub fn opening<N>(self, scope: N) -> Grant<N> {
+        self.apart().0.with(scope)
+    }
+
+    fn apart(self) -> (Grant<()>, O) {
+        let Self { id, name, account, to, storage, origin, scope, max_lifetime, from, until, conditions } = self;
+        let bare = Grant { id, name, account, to, storage, origin, scope: (), max_lifetime, from, until, conditions };
+        (bare, scope)
+    }
+
     /// Whether the grant opens anything at that instant.
     pub fn time(&self, now: Timestamp) -> GrantTime {
         if self.from.is_some_and(|from| now < from) {
@@ -184,6 +216,72 @@ impl Grant {
         self.until.into_iter().chain(hours).min()
     }
 
+    /// Whether it is for a caller that is in those groups.
+    pub fn is_for(&self, caller: CallerId, groups: &[GroupId]) -> bool {
+        match self.to {
+            Grantee::Everyone => true,
+            Grantee::Caller(own) => own == caller,
+            Grantee::Group(group) => groups.contains(&group),
+        }
+    }
+}
+
+impl Grant<()> {
+    fn with<N>(self, scope: N) -> Grant<N> {
+        let Self { id, name, account, to, storage, origin, scope: (), max_lifetime, from, until, conditions } = self;
+        Grant { id, name, account, to, storage, origin, scope, max_lifetime, from, until, conditions }
+    }
+}
+
+impl Grant<Template> {
+    /// The grant as it is for one caller.
+    ///
+    /// # Errors
+    /// Where its template is not filled in for that one: then it opens nothing.
+    pub fn filled(&self, subject: &Subject<'_>) -> Result<Grant<Scope>, Unfilled> {
+        let scope = self.scope.scope_for(subject)?;
+        let Self { id, account, to, storage, origin, max_lifetime, from, until, .. } = *self;
+        let (name, conditions) = (self.name.clone(), self.conditions.clone());
+        Ok(Grant { id, name, account, to, storage, origin, scope, max_lifetime, from, until, conditions })
+    }
+}
+
+impl From<Grant<Scope>> for Grant {
+    fn from(grant: Grant<Scope>) -> Self {
+        let (bare, scope) = grant.apart();
+        bare.with(Opens::Scope(scope))
+    }
+}
+
+impl From<Grant<Template>> for Grant {
+    fn from(grant: Grant<Template>) -> Self {
+        let (bare, template) = grant.apart();
+        bare.with(Opens::Template(template))
+    }
+}
+
+impl Grant {
+    /// The grant as it is for everyone that it is for; or its template, which opens nothing by itself.
+    ///
+    /// # Errors
+    /// With the template.
+    #[expect(clippy::result_large_err, reason = "both sides are a grant")]
+    pub fn settled(self) -> Result<Grant<Scope>, Grant<Template>> {
+        let (bare, scope) = self.apart();
+        match scope {
+            Opens::Scope(scope) => Ok(bare.with(scope)),
+            Opens::Template(template) => Err(bare.with(template)),
+        }
+    }
+
+    /// Refuses a template that goes with nothing that is known of it.
+    ///
+    /// # Errors
+    /// As for [`check_template`].
+    pub fn check_template(&self) -> Result<(), Error> {
+        check_template(&self.scope, self.origin == Origin::Plain, self.conditions.as_deref())
+    }
+
     /// Refuses a grant that never opens anything.
     ///
     /// # Errors
@@ -193,14 +291,5 @@ impl Grant {
             return Err(Error::new(Kind::Invalid, "the grant would end before it begins").at(Attribute::Until));
         }
         Ok(())
-    }
-
-    /// Whether it is for a caller that is in those groups.
-    pub fn is_for(&self, caller: CallerId, groups: &[GroupId]) -> bool {
-        match self.to {
-            Grantee::Everyone => true,
-            Grantee::Caller(own) => own == caller,
-            Grantee::Group(group) => groups.contains(&group),
-        }
     }
 }

@@ -87,6 +87,14 @@ impl Origin {
         &self.host
     }
 
+    /// Whether nobody on the way reads what is sent there.
+    fn is_closed(&self) -> bool {
+        let host = self.host.trim_matches(['[', ']']);
+        self.scheme == "https"
+            || host == "localhost"
+            || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    }
+
     fn covers(&self, other: &Self) -> bool {
         let within = self.host.strip_prefix('*').is_some_and(|zone| {
             other.host.strip_suffix(zone).is_some_and(|label| !label.is_empty() && zone.starts_with('.'))
@@ -185,7 +193,15 @@ impl Hosts {
         match self.proof {
             Proof::Kept => Ok(()),
             Proof::MachineToken | Proof::MachineSignature => match self.sent.iter().find(foreign) {
-                None => Ok(()),
+                None => match self.sent.iter().find(|(_, origin)| self.take_a_token() && !origin.is_closed()) {
+                    None => Ok(()),
+                    Some((setting, origin)) => {
+                        let said = format!(
+                            "a token goes to `{origin}`, which anybody on the way can read and use: it has to be `https`, or this machine"
+                        );
+                        refused(setting, said)
+                    }
+                },
                 Some((setting, origin)) => refused(
                     setting,
                     format!(
@@ -376,6 +392,13 @@ mod tests {
             );
         }
         assert!(Hosts::new(Proof::Kept).sent("endpoint", https("evil.example")).check(&trusted).is_ok());
+        // A token is good for whoever reads it on the way; a signature is for one request.
+        let near = Trusted::parse(["*.store.example", "127.0.0.1", "[::1]", "localhost"]).unwrap();
+        for (host, closed) in [("a.store.example", false), ("127.0.0.1", true), ("[::1]", true), ("localhost", true)] {
+            let sent = |proof| Hosts::new(proof).sent("endpoint", Origin::new("http", host, Some(8080))).check(&near);
+            assert_eq!(sent(Proof::MachineToken).is_ok(), closed, "{host}");
+            assert!(sent(Proof::MachineSignature).is_ok() && sent(Proof::Kept).is_ok(), "{host}");
+        }
         for (host, port, good) in [
             ("169.254.169.254", None, true),
             ("metadata.google.internal", None, true),

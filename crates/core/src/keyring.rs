@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use crate::error::Error;
 use crate::id::{AccountId, CallerId, LeaseId, StorageId, TokenId};
 use crate::lease::{Lease, Provenance};
-use crate::scope::Scope;
+use crate::scope::Rights;
 use crate::secret::Secret;
 
 const KEY_ID_PREFIX: &str = "VK";
@@ -86,7 +86,7 @@ impl Claims {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Carried {
     /// In the token.
-    Here(Scope),
+    Here(Rights),
     /// With the lease, because it is too long for a header.
     WithLease,
 }
@@ -296,7 +296,7 @@ impl Keyring {
         }
         let before = claims.len();
         claims.push(1);
-        lease.scope.encode(&mut claims);
+        lease.rights.encode(&mut claims);
         if claims.len() - before > MAX_CARRIED_SCOPE_BYTES {
             claims.truncate(before);
             claims.push(0);
@@ -440,7 +440,7 @@ fn read_claims(mut bytes: &[u8]) -> Option<Claims> {
     }
     let reach = match take::<1>(from)? {
         [0] => Carried::WithLease,
-        [1] => Carried::Here(Scope::decode(from)?),
+        [1] => Carried::Here(Rights::decode(from)?),
         _ => return None,
     };
     from.is_empty().then_some(Claims { lease, account, caller, token, storage, opened, until, narrowed_from, reach })
@@ -506,8 +506,8 @@ mod tests {
             caller: CallerId::from_bytes([3; 16]),
             token: TokenId::from_bytes([4; 16]),
             storage: StorageId::from_bytes([5; 16]),
-            scope: Arc::new(
-                Scope::new(BucketName::parse("lake").unwrap(), Paths::only(paths).unwrap(), Actions::READ).unwrap(),
+            rights: Arc::new(
+                Rights::of(BucketName::parse("lake").unwrap(), Paths::only(paths).unwrap(), Actions::READ).unwrap(),
             ),
             grants: Arc::from([GrantId::from_bytes([6; 16])]),
             dialect: "test".into(),
@@ -525,7 +525,7 @@ mod tests {
         let token = ring.seal(&one, &id_one, [9; 12]).unwrap();
         let claims = ring.unseal(token.reveal(), &id_one).unwrap();
         assert_eq!((claims.lease, claims.until), (one.id, one.until));
-        assert_eq!(claims.reach, Carried::Here((*one.scope).clone()));
+        assert_eq!(claims.reach, Carried::Here((*one.rights).clone()));
         assert_eq!(ring.unseal(token.reveal(), &id_two), Err(Unsealed::Broken));
         assert_eq!(ring.unseal(token.reveal(), "AKIAIOSFODNN7EXAMPLE"), Err(Unsealed::Broken));
     }
@@ -539,7 +539,7 @@ mod tests {
         let token = ring.seal_narrowed(&lease, &before, &id, [9; 12]).unwrap();
         let claims = ring.unseal(token.reveal(), &id).unwrap();
         assert_eq!((&*claims.narrowed_from, claims.lease), (&before[..], lease.id));
-        assert_eq!(claims.reach, Carried::Here((*lease.scope).clone()));
+        assert_eq!(claims.reach, Carried::Here((*lease.rights).clone()));
         let origins = claims.origins();
         let leases: Vec<_> = origins.iter().filter_map(|origin| origin.lease).collect();
         assert_eq!(leases, [lease.id, before[0], before[1]]);
@@ -576,7 +576,7 @@ mod tests {
         let id = ring.access_key_id(one.id).unwrap();
         let claims = ring.unseal(OLD_TOKEN, &id).unwrap();
         assert_eq!((claims.lease, claims.until), (one.id, one.until));
-        assert_eq!(claims.reach, Carried::Here((*one.scope).clone()));
+        assert_eq!(claims.reach, Carried::Here((*one.rights).clone()));
         assert_eq!(ring.unseal(OLD_TOKEN, &ring.access_key_id(two.id).unwrap()), Err(Unsealed::Broken));
         // Each seal is of its own form.
         assert_eq!(ring.unseal(&OLD_TOKEN.replacen("vks1.", "vks2.", 1), &id), Err(Unsealed::Broken));

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use crate::credential::Trace;
 use crate::error::Kind;
 use crate::id::{AccountId, CallerId, GrantId, LeaseId, StorageId, TokenId};
-use crate::scope::Scope;
+use crate::scope::Rights;
 
 /// The record of a vended credential, durable before the credential exists.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -25,7 +25,7 @@ pub struct Lease {
     /// At which store.
     pub storage: StorageId,
     /// What it opens.
-    pub scope: Arc<Scope>,
+    pub rights: Arc<Rights>,
     /// The grants that decided.
     pub grants: Arc<[GrantId]>,
     /// In which dialect it was asked for.
@@ -36,6 +36,14 @@ pub struct Lease {
     pub opened: Timestamp,
     /// When it ends by itself; whole seconds.
     pub until: Timestamp,
+}
+
+impl Lease {
+    /// Where its credential comes from.
+    pub fn provenance(&self) -> Provenance {
+        let Self { id, account, caller, token, storage, opened, .. } = *self;
+        Provenance { lease: Some(id), account, caller, token, storage, opened }
+    }
 }
 
 /// Where a credential comes from: whatever of this is ended ends the credential.
@@ -97,6 +105,8 @@ pub struct LeaseRecord {
     /// The token it was asked with, where that is another than the lease's: whoever is in charge of a key asks on its behalf. It ends with
     /// that one, too.
     pub asked_with: Option<TokenId>,
+    /// The leases it was narrowed from, the first one first: it ends with any of them. None where it was vended for a token.
+    pub narrowed_from: Arc<[LeaseId]>,
 }
 
 /// A refusal as the ledger keeps it. Under a flood equal ones are counted, never dropped.

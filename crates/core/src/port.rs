@@ -12,7 +12,7 @@ use crate::id::{AccountId, LeaseId};
 use crate::lease::{Lease, Provenance, Refusal};
 use crate::name::BucketName;
 use crate::policy::Permit;
-use crate::scope::Scope;
+use crate::scope::Rights;
 use crate::secret::Secret;
 use crate::snapshot::Snapshot;
 use crate::storage::Storage;
@@ -71,6 +71,7 @@ pub trait Issuer: Send + Sync {
 }
 
 /// Makes URLs that each open one object with a vended credential, and end with it.
+#[async_trait]
 pub trait UrlSigner: Send + Sync {
     /// What signs URLs to get objects of a bucket with a credential. They open from `now` and end at `until` or with the
     /// credential, whichever is first.
@@ -92,28 +93,47 @@ pub trait UrlSigner: Send + Sync {
         false
     }
 
-    /// The URL that gets one object, with a credential of this scope: as [`Self::signs`], at stores too where each URL needs a
+    /// The URL that gets one object, with a credential of these rights: as [`Self::signs`], at stores too where each URL needs a
     /// signature of its own.
     ///
     /// # Errors
-    /// `Invalid` when the store has no URLs, or when this one would open more than what the scope names object by object.
+    /// `Invalid` when the store has no URLs, or when this one would open more than what the rights name object by object.
     fn one(
         &self,
         storage: &Storage,
         credential: &Credential,
-        scope: &Scope,
+        rights: &Rights,
         key: &[u8],
         now: Timestamp,
         until: Timestamp,
     ) -> Result<Secret<String>, Error> {
-        Ok(self.signs(storage, credential, scope.bucket(), now, until)?.url(key))
+        self.signs(storage, credential, rights.bucket(), now, until)?.url(key)
+    }
+
+    /// What signs URLs to get the objects that a vended credential's rights open, at every store that has such URLs: also where what
+    /// signs them has to be fetched first. Each opens its object alone, whatever the credential opens.
+    ///
+    /// # Errors
+    /// `Invalid` when the store has no URLs that open one object each; what fetching fails with.
+    async fn signs_each(
+        &self,
+        storage: &Storage,
+        credential: &Credential,
+        rights: &Rights,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Box<dyn SignedUrls>, Error> {
+        self.signs(storage, credential, rights.bucket(), now, until)
     }
 }
 
 /// Signs one URL at a time, without waiting for anything: a table may have more files than fit into memory as URLs.
-pub trait SignedUrls: Send {
+pub trait SignedUrls: Send + Sync {
     /// The URL that gets the object of this key, and no other.
-    fn url(&self, key: &[u8]) -> Secret<String>;
+    ///
+    /// # Errors
+    /// `Internal` for an object that the credential does not open, where the store would not refuse it.
+    fn url(&self, key: &[u8]) -> Result<Secret<String>, Error>;
 }
 
 /// What the embedded endpoint asks about a credential whose seal it checked.
@@ -137,6 +157,6 @@ pub trait Revocations: Send + Sync {
         now
     }
 
-    /// The scope of a lease whose token was too small for it.
-    async fn scope(&self, lease: LeaseId) -> Result<Option<Arc<Scope>>, Error>;
+    /// The rights of a lease whose token was too small for them.
+    async fn rights(&self, lease: LeaseId) -> Result<Option<Arc<Rights>>, Error>;
 }

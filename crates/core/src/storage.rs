@@ -47,11 +47,28 @@ impl StorageKind {
         }
     }
 
+    /// Whether requests to it can be signed for who holds no credential. SECURITY: at R2 the session token, which each signed request has, is
+    /// the whole credential.
+    pub const fn signs_requests(self) -> bool {
+        match self {
+            Self::Embedded | Self::Gateway | Self::Sts => true,
+            Self::R2 | Self::Azure | Self::Gcs => false,
+        }
+    }
+
     /// Whether our own endpoint stands in front of it.
     pub const fn is_ours(self) -> bool {
         match self {
             Self::Embedded | Self::Gateway => true,
             Self::Sts | Self::R2 | Self::Azure | Self::Gcs => false,
+        }
+    }
+
+    /// Whether one credential of it can have paths of its own for each action. Cloudflare R2 and Azure sign one permission for all paths.
+    pub const fn tells_parts(self) -> bool {
+        match self {
+            Self::Embedded | Self::Gateway | Self::Sts | Self::Gcs => true,
+            Self::R2 | Self::Azure => false,
         }
     }
 }

@@ -51,6 +51,14 @@ impl Maker {
         }
     }
 
+    /// Whether an operator let what is made outlive the token that makes it.
+    pub const fn outlives(self) -> bool {
+        match self {
+            Self::Server | Self::Token(_) => false,
+            Self::Outlived(_) => true,
+        }
+    }
+
     /// The end of what is made, of the end that was asked for and the maker's own.
     pub fn until(self, asked: Option<Timestamp>, own: Option<Timestamp>) -> Option<Timestamp> {
         match self {

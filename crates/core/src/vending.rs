@@ -43,7 +43,7 @@ pub struct Vended {
     pub storage: Arc<Storage>,
     /// Why.
     pub because: Because,
-    /// What of the scope the storage cannot say and was left out.
+    /// What of the scope the storage cannot say and was left out, and what it allows beyond that.
     pub narrowed: Arc<[Narrowed]>,
 }
 

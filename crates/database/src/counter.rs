@@ -1,10 +1,14 @@
 //! What is counted of requests and refusals, until it is written.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
-use valetkey_core::lease::Refusal;
+use valetkey_core::lease::{Provenance, Refusal};
+use valetkey_core::nouns::usage::{Traffic, Used, day_of};
 
 use crate::sql::usage::{Requested, Tally};
 
@@ -15,6 +19,10 @@ const MOST_REFUSALS: usize = 10_000;
 /// Refusals of one minute that are kept with their address: of callers, and of strangers, who are free to have as many addresses as
 /// they like. More are counted without it.
 const ADDRESSES: (usize, usize) = (1_000, 100);
+
+/// Credentials whose use is told apart before it is written. What more of them do counts for their callers alone: it bounds memory, and
+/// what is written of them.
+const MOST_USED: usize = 10_000;
 
 /// The refusals of a minute that are kept with their address.
 #[derive(Default, Debug)]
@@ -43,8 +51,15 @@ impl Addressed {
 impl Tally {
     /// Takes so many counts out; nothing when there are none.
     pub(crate) fn split_off(&mut self, most: usize) -> Option<Self> {
-        let slice = Self { requests: take(&mut self.requests, most), refusals: take(&mut self.refusals, most) };
-        (!slice.requests.is_empty() || !slice.refusals.is_empty()).then_some(slice)
+        let slice = Self {
+            requests: take(&mut self.requests, most),
+            refusals: take(&mut self.refusals, most),
+            traffic: take(&mut self.traffic, most),
+            used: take(&mut self.used, most),
+        };
+        let Self { requests, refusals, traffic, used } = &slice;
+        let none = requests.is_empty() && refusals.is_empty() && traffic.is_empty() && used.is_empty();
+        (!none).then_some(slice)
     }
 
     pub(crate) fn add(&mut self, other: Self) {
@@ -54,10 +69,17 @@ impl Tally {
         for (key, times) in other.refusals {
             *self.refusals.entry(key).or_default() += times;
         }
+        for (key, traffic) in other.traffic {
+            let known = self.traffic.entry(key).or_default();
+            *known = known.and(traffic);
+        }
+        for (lease, used) in other.used {
+            self.used.entry(lease).and_modify(|known| *known = known.and(used)).or_insert(used);
+        }
     }
 }
 
-fn take<K: Clone + Eq + std::hash::Hash>(from: &mut HashMap<K, u64>, most: usize) -> HashMap<K, u64> {
+fn take<K: Clone + Eq + Hash, V>(from: &mut HashMap<K, V>, most: usize) -> HashMap<K, V> {
     if from.len() <= most {
         return std::mem::take(from);
     }
@@ -78,6 +100,23 @@ impl Counter {
         *self.tally().requests.entry(requested).or_default() += 1;
     }
 
+    /// As many entries as there are callers with requests: of one day, and of two around midnight.
+    pub(crate) fn moved(&self, origin: &Provenance, from: Option<IpAddr>, traffic: Traffic, now: Timestamp) {
+        let mut tally = self.tally();
+        let known = tally.traffic.entry((origin.account, day_of(now), origin.caller)).or_default();
+        *known = known.and(traffic);
+        let Some(lease) = origin.lease else { return };
+        let used = Used { first: now, last: now, from, traffic };
+        let room = tally.used.len() < MOST_USED;
+        match tally.used.entry(lease) {
+            Entry::Occupied(mut known) => *known.get_mut() = known.get().and(used),
+            Entry::Vacant(place) if room => {
+                place.insert(used);
+            }
+            Entry::Vacant(_) => {}
+        }
+    }
+
     pub(crate) fn refusal(&self, refusal: Refusal, now: Timestamp) {
         let minute = now.as_second().div_euclid(60) * 60;
         let refusal = self.addressed.lock().unwrap_or_else(PoisonError::into_inner).keep(minute, refusal);
@@ -92,8 +131,11 @@ impl Counter {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn take(&self) -> Tally {
-        std::mem::take(&mut *self.tally())
+    /// What was counted. The use of credentials changes with every request: it stays, but for when all is to be taken.
+    pub(crate) fn take(&self, all: bool) -> Tally {
+        let mut tally = self.tally();
+        let used = if all { HashMap::new() } else { std::mem::take(&mut tally.used) };
+        std::mem::replace(&mut *tally, Tally { used, ..Tally::default() })
     }
 
     pub(crate) fn put_back(&self, tally: Tally) {
@@ -106,7 +148,7 @@ mod tests {
     use std::net::{IpAddr, Ipv6Addr};
 
     use valetkey_core::Kind;
-    use valetkey_core::id::{AccountId, CallerId};
+    use valetkey_core::id::{AccountId, CallerId, LeaseId, StorageId, TokenId};
 
     use super::*;
 
@@ -130,7 +172,7 @@ mod tests {
         (most..most + 50_000).for_each(tell);
         // One that was told apart before still is.
         tell(7);
-        let tally = counter.take();
+        let tally = counter.take(true);
         assert_eq!(tally.refusals.len(), MOST_REFUSALS + 1, "all the others are one");
         assert_eq!(counted(&tally, |_| true), 60_001, "and none is dropped");
         assert_eq!(counted(&tally, |one| one.caller.is_none() && one.account.is_none()), 50_000);
@@ -146,7 +188,7 @@ mod tests {
             counter.refusal(refusal(Some(1), Some(number)), minute(1));
         }
         counter.refusal(refusal(None, Some(0)), minute(1));
-        let tally = counter.take();
+        let tally = counter.take(true);
         let (callers, strangers) = ADDRESSES;
         assert_eq!(tally.refusals.len(), callers + strangers + 2);
         assert_eq!(counted(&tally, |_| true), 10_001);
@@ -156,7 +198,32 @@ mod tests {
         // Writing what was counted does not make room for more of the same minute; the next one does.
         counter.refusal(refusal(None, Some(9_999)), minute(1));
         counter.refusal(refusal(None, Some(9_999)), minute(2));
-        let tally = counter.take();
+        let tally = counter.take(true);
         assert_eq!(counted(&tally, |one| one.from.is_some()), 1);
+    }
+
+    #[test]
+    fn the_use_of_so_many_credentials_is_told_apart_and_the_rest_counts_for_the_caller() {
+        let counter = Counter::default();
+        let most = u128::try_from(MOST_USED).unwrap();
+        let tell = |lease: u128| {
+            let (account, caller) = (AccountId::from_bytes([1; 16]), CallerId::from_bytes([2; 16]));
+            let (token, storage) = (TokenId::from_bytes([3; 16]), StorageId::from_bytes([4; 16]));
+            let lease = Some(LeaseId::from_bytes(lease.to_be_bytes()));
+            let origin = Provenance { lease, account, caller, token, storage, opened: Timestamp::UNIX_EPOCH };
+            counter.moved(&origin, None, Traffic { requests: 1, bytes_in: 1, bytes_out: 1 }, Timestamp::UNIX_EPOCH);
+        };
+        (0..most + 500).for_each(tell);
+        tell(7);
+        // What is written each second leaves them; what is asked for, and what is written from time to time, does not.
+        let often = counter.take(false);
+        assert_eq!((often.traffic.len(), often.used.len()), (1, 0));
+        assert_eq!(often.traffic.values().next().unwrap().requests, 10_501);
+        tell(7);
+        let all = counter.take(true);
+        assert_eq!(all.used.len(), MOST_USED);
+        assert_eq!(all.used[&LeaseId::from_bytes(7u128.to_be_bytes())].traffic.requests, 3);
+        tell(most + 1);
+        assert_eq!(counter.take(true).used.len(), 1, "and there is room again");
     }
 }

@@ -58,6 +58,10 @@ pub(crate) struct Shared {
     pub(crate) began: Head,
     /// Up to which second requests were added together by the quarter of an hour.
     pub(crate) requests_folded_s: AtomicI64,
+    /// Whoever verifies the ledger has it.
+    pub(crate) verifying: tokio::sync::Mutex<()>,
+    /// When it was last looked for tokens and grants that are over.
+    pub(crate) looked_over_s: AtomicI64,
     pub(crate) running: Mutex<Vec<JoinHandle<()>>>,
     /// How this node is in touch with others that write the same database.
     pub(crate) touch: Option<Touch>,

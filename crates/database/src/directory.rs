@@ -12,7 +12,7 @@ use valetkey_core::id::{AccountId, LeaseId};
 use valetkey_core::lease::Provenance;
 use valetkey_core::nouns::dataset::{Dataset, Datasets};
 use valetkey_core::port::{Directory, Revocations};
-use valetkey_core::scope::Scope;
+use valetkey_core::scope::Rights;
 use valetkey_core::snapshot::Snapshot;
 use valetkey_core::token::TokenDigest;
 use valetkey_core::{Error, Kind};
@@ -24,6 +24,9 @@ use crate::touch::Touch;
 
 /// For how long a token is remembered to be nobody's.
 const UNKNOWN_MS: i64 = 10_000;
+
+/// So many grants are put together where they are asked for: that takes a few milliseconds.
+const LIGHT: usize = 4_000;
 
 fn unknown() -> Error {
     Error::new(Kind::Unauthenticated(Stranger::Unknown), "the token is not one of this server")
@@ -120,9 +123,17 @@ impl Directory for Database {
         let storages = registry::storages(&mut reader).await?.into_iter().map(Arc::new);
         let grants = registry::grants(&mut reader, id).await?;
         let groups = groups::groups(&mut reader, Some(id)).await?;
-        let edges = |grant: &Grant| [grant.from, grant.until].into_iter().flatten().filter(|edge| *edge > now).min();
-        let to = grants.iter().filter_map(edges).min();
-        let snapshot = Arc::new(Snapshot::new(account, storages, grants, now).with_groups(groups).known_as_of(as_of));
+        let large = grants.len() > LIGHT;
+        let failed = |error| Error::internal("an account could not be put together").caused_by(error);
+        drop(reader);
+        let made = move || {
+            let edges =
+                |grant: &Grant| [grant.from, grant.until].into_iter().flatten().filter(|edge| *edge > now).min();
+            let to = grants.iter().filter_map(edges).min();
+            (Arc::new(Snapshot::new(account, storages, grants, now).with_groups(groups).known_as_of(as_of)), to)
+        };
+        // One of many grants takes longer than others may wait for a thread.
+        let (snapshot, to) = if large { tokio::task::spawn_blocking(made).await.map_err(failed)? } else { made() };
         snapshots.keep(since, id, Settled { snapshot: Arc::clone(&snapshot), to });
         Ok(snapshot)
     }
@@ -142,17 +153,17 @@ impl Revocations for Database {
         self.shared.revoked.asking(origin, now)
     }
 
-    async fn scope(&self, lease: LeaseId) -> Result<Option<Arc<Scope>>, Error> {
-        let scopes = &self.shared.memory.scopes;
-        if let Some(scope) = scopes.get(&lease) {
-            return Ok(Some(scope));
+    async fn rights(&self, lease: LeaseId) -> Result<Option<Arc<Rights>>, Error> {
+        let kept = &self.shared.memory.rights;
+        if let Some(rights) = kept.get(&lease) {
+            return Ok(Some(rights));
         }
         let settled = self.settle().await;
-        let since = scopes.generation();
+        let since = kept.generation();
         let Some(found) = self.find_lease(lease).await? else { return settled.map(|()| None) };
-        let scope = self.scope_of(&found.opened).await?;
-        scopes.keep(since, lease, Arc::clone(&scope));
-        Ok(Some(scope))
+        let rights = self.rights_of(&found.opened).await?;
+        kept.keep(since, lease, Arc::clone(&rights));
+        Ok(Some(rights))
     }
 }
 

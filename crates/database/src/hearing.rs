@@ -36,6 +36,18 @@ fn silent(silence: Duration) -> Error {
     Error::new(Kind::Unavailable, said).retry_after(1)
 }
 
+/// Says that the clocks are apart, or that they are right again.
+fn tell_of_clocks(off: bool, skew_ms: i64) {
+    if off {
+        tracing::error!(
+            skew_ms,
+            "this machine's clock and the database server's are {skew_ms} ms apart: set them right (NTP)"
+        );
+    } else {
+        tracing::info!(skew_ms, "this machine's clock and the database server's are together again");
+    }
+}
+
 fn lost() -> Error {
     Error::new(Kind::Unavailable, "the database has lost its last changes; what is known is read again").retry_after(1)
 }
@@ -220,11 +232,9 @@ impl Database {
         };
         touch.live.set(u32::try_from(seen.live).unwrap_or(1));
         let skew_ms = now_ms.saturating_sub(seen.server_ms);
-        if skew_ms.abs() > SKEW_MS && !std::mem::replace(told, true) {
-            tracing::error!(
-                skew_ms,
-                "this machine's clock and the database server's are {skew_ms} ms apart: set them right (NTP)"
-            );
+        let off = skew_ms.abs() > SKEW_MS;
+        if std::mem::replace(told, off) != off {
+            tell_of_clocks(off, skew_ms);
         }
         let known = self.shared.queue.known();
         if seen.change == known {

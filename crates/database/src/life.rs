@@ -31,6 +31,9 @@ use crate::touch::Touch;
 /// How often counts are written and other processes' changes are looked for.
 const TICK: Duration = Duration::from_secs(1);
 
+/// The use of credentials is written each tenth time: it changes with every request, and who asks is told all of it.
+const USED_TICKS: u32 = 10;
+
 /// In how many ticks it is looked after the reserve.
 const RESERVE_TICKS: u32 = 60;
 
@@ -111,6 +114,8 @@ impl Database {
             backlog: AtomicU64::new(backlog.max(1)),
             began: head,
             requests_folded_s: AtomicI64::new(0),
+            looked_over_s: AtomicI64::new(i64::MIN),
+            verifying: tokio::sync::Mutex::default(),
             running: Mutex::default(),
         };
         shared.queue.remember_voids(voids);
@@ -149,7 +154,7 @@ impl Database {
         for task in running {
             task.await.map_err(|error| Error::internal("a task of the database failed").caused_by(error))?;
         }
-        self.write_counts().await?;
+        self.write_counts(true).await?;
         self.say_where_the_chain_ends().await?;
         self.shared.db.close().await
     }
@@ -186,12 +191,15 @@ impl Database {
             if rounds.is_multiple_of(RESERVE_TICKS) || self.shared.reserve.is_out() && !self.owes() {
                 self.make_reserve().await;
             }
+            if rounds.is_multiple_of(RESERVE_TICKS) {
+                self.tell_owed();
+            }
             rounds = rounds.wrapping_add(1);
             let stopping = tokio::select! {
                 () = tokio::time::sleep(TICK) => false,
                 () = self.shared.stop.cancelled() => true,
             };
-            if let Err(error) = self.write_counts().await {
+            if let Err(error) = self.write_counts(stopping || rounds.is_multiple_of(USED_TICKS)).await {
                 tracing::warn!(error = ?error, "counts could not be written; they are kept for the next time");
             }
             self.pay_debts().await;

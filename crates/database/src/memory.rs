@@ -16,7 +16,7 @@ use valetkey_core::nouns::registry::TokenRecord;
 use valetkey_core::nouns::share::SharedWith;
 use valetkey_core::nouns::signing::SigningKey;
 use valetkey_core::nouns::workspace::Workspace;
-use valetkey_core::scope::Scope;
+use valetkey_core::scope::Rights;
 use valetkey_core::secret::Secret;
 use valetkey_core::snapshot::Snapshot;
 use valetkey_core::token::TokenDigest;
@@ -41,7 +41,7 @@ pub(crate) struct Memory {
     pub(crate) snapshots: Cache<AccountId, Settled>,
     pub(crate) datasets: Cache<(), Arc<[Dataset]>>,
     pub(crate) workspaces: Cache<AccountId, Arc<[Workspace]>>,
-    pub(crate) scopes: Cache<LeaseId, Arc<Scope>>,
+    pub(crate) rights: Cache<LeaseId, Arc<Rights>>,
     /// Tokens that are parent access keys, ended ones too.
     pub(crate) parents: Cache<TokenId, KnownParent>,
     /// Ids that name no parent, and until when that is believed.
@@ -178,7 +178,7 @@ impl Memory {
             snapshots: Cache::new(accounts),
             datasets: Cache::new(1),
             workspaces: Cache::new(accounts),
-            scopes: Cache::new(1_000),
+            rights: Cache::new(1_000),
             parents: Cache::new(MOST_PARENTS),
             no_parents: Cache::new(MOST_PARENTS),
             shared_with: Cache::new(accounts),

@@ -19,10 +19,11 @@ use valetkey_core::time::random_10;
 use valetkey_core::token::PlainToken;
 
 use crate::database::Database;
+use crate::ends::is_unread;
 use crate::memory::{KnownParent, MOST_PARENTS, Touches, caller_of};
 use crate::sql::db::Db;
 use crate::sql::notes::Unsaid;
-use crate::sql::parents;
+use crate::sql::{parents, revocations};
 
 /// What the seals of parents' secrets are for.
 const PURPOSE: &str = "secret access key of a parent";
@@ -37,35 +38,33 @@ pub struct ParentKeys {
     ended: Arc<EndedChildren>,
 }
 
-/// The most credentials of one parent that are ended one by one at a time: their holder makes as many as it likes, and each end
-/// has to be remembered until its credential is over.
-const ENDED: usize = 10_000;
-
-/// How many of each parent's credentials are ended one by one, and until when that has to be remembered.
+/// Until when each credential of a parent that this server ended one by one has to be remembered. What is on record is counted
+/// besides; this bounds what is still to be written.
 #[derive(Debug, Default)]
 struct EndedChildren(Mutex<HashMap<TokenId, BTreeMap<LeaseId, Timestamp>>>);
 
 impl EndedChildren {
-    fn count(&self, parent: TokenId, child: LeaseId, until: Timestamp, now: Timestamp) -> Result<(), Error> {
+    fn count(&self, child: (TokenId, LeaseId), until: Timestamp, now: Timestamp, most: usize) -> Result<(), Error> {
+        let (parent, child) = child;
         let mut parents = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if parents.len() > MOST_PARENTS {
             parents.retain(|_, ended| ended.values().any(|until| *until > now));
         }
         let ended = parents.entry(parent).or_default();
-        if ended.len() >= ENDED && !ended.contains_key(&child) {
+        if ended.len() >= most && !ended.contains_key(&child) {
             ended.retain(|_, until| *until > now);
-            if ended.len() >= ENDED {
-                return Err(Error::new(
-                    Kind::Invalid,
-                    format!(
-                        "{ENDED} credentials of this parent access key are ended one by one already; end the key itself"
-                    ),
-                ));
+            if ended.len() >= most {
+                return Err(too_many(most));
             }
         }
         ended.insert(child, until);
         Ok(())
     }
+}
+
+fn too_many(most: usize) -> Error {
+    let said = format!("{most} credentials of this parent access key are ended one by one already; end the key itself");
+    Error::new(Kind::Invalid, said)
 }
 
 impl ParentKeys {
@@ -238,8 +237,18 @@ impl ParentAdmin for ParentKeys {
             // Over by itself: nothing is to be remembered.
             return Ok(());
         }
-        self.ended.count(child.parent, child.lease(), child.until, by.at)?;
-        self.database.end_unlisted(child.lease(), child.until, by).await
+        let (parent, lease, most) = (child.parent, child.lease(), self.database.shared.settings.ended_children);
+        let now_ms = by.at.as_millisecond();
+        let on_record =
+            async { revocations::ended_of(&mut self.database.reader().await?, parent, lease, now_ms).await };
+        match on_record.await {
+            Ok(ended) if ended >= u64::try_from(most).unwrap_or(u64::MAX) => return Err(too_many(most)),
+            // What cannot be read keeps no credential alive.
+            Err(error) if !is_unread(&error) => return Err(error),
+            Ok(_) | Err(_) => {}
+        }
+        self.ended.count((parent, lease), child.until, by.at, most)?;
+        self.database.end_unlisted(lease, parent, child.until, by).await
     }
 }
 
@@ -249,19 +258,20 @@ mod tests {
 
     #[test]
     fn a_parent_has_so_many_credentials_ended_one_by_one_and_no_more_until_some_are_over() {
+        const MOST: usize = 100;
         let ended = EndedChildren::default();
         let (parent, now) = (TokenId::from_bytes([4; 16]), Timestamp::from_second(1_767_225_600).unwrap());
         let later = |secs| now + jiff::SignedDuration::from_secs(secs);
         let child = |n: usize| LeaseId::new(now, u128::try_from(n).unwrap().to_be_bytes()[6..].try_into().unwrap());
-        for n in 0..ENDED {
-            ended.count(parent, child(n), later(if n == 7 { 10 } else { 600 }), now).unwrap();
+        let count = |parent, n, secs, at| ended.count((parent, child(n)), later(secs), later(at), MOST);
+        for n in 0..MOST {
+            count(parent, n, if n == 7 { 10 } else { 600 }, 0).unwrap();
         }
-        let refused = ended.count(parent, child(ENDED), later(600), now).unwrap_err();
-        assert_eq!(refused.kind(), Kind::Invalid);
+        assert_eq!(count(parent, MOST, 600, 0).unwrap_err().kind(), Kind::Invalid);
         // The same one again is no more, and another parent's are its own.
-        ended.count(parent, child(0), later(600), now).unwrap();
-        ended.count(TokenId::from_bytes([5; 16]), child(ENDED), later(600), now).unwrap();
-        ended.count(parent, child(ENDED), later(600), later(10)).unwrap();
-        ended.count(parent, child(ENDED + 1), later(600), later(10)).unwrap_err();
+        count(parent, 0, 600, 0).unwrap();
+        count(TokenId::from_bytes([5; 16]), MOST, 600, 0).unwrap();
+        count(parent, MOST, 600, 10).unwrap();
+        count(parent, MOST + 1, 600, 10).unwrap_err();
     }
 }

@@ -10,6 +10,7 @@ use valetkey_sql::Failure as _;
 
 use crate::database::Database;
 use crate::owed::Owed;
+use crate::removal::Sought;
 use crate::sql::revocations::Also;
 
 impl Database {
@@ -30,25 +31,70 @@ impl Database {
         }
     }
 
+    /// Owes the leases that ended here, by themselves: they are ended also where another change takes the place of this one.
+    pub(crate) fn owe_leases(&self, sought: &Sought, by: Revoker, failed: Option<&Error>) {
+        if failed.is_some_and(valetkey_sql::Failure::is_of_database) {
+            self.shared.debts.add_leases(sought.ended().0, Revoker { at: sought.ending().at, ..by });
+        }
+    }
+
+    /// Owes all that ended here, where what it ends with is not owed.
+    pub(crate) fn owe_ends(&self, sought: &Sought, by: Revoker, failed: Option<&Error>) {
+        self.owe_leases(sought, by, failed);
+        if failed.is_some_and(valetkey_sql::Failure::is_of_database) {
+            for target in sought.ended().1 {
+                let owed = Owed::End { target: *target, keep_until_ms: None, also: Also::Nothing };
+                self.shared.debts.add(owed, Revoker { at: sought.ending().at, ..by });
+            }
+        }
+    }
+
     /// Whether something that was ended is not on record yet.
     pub fn owes(&self) -> bool {
-        !self.shared.debts.all().is_empty()
+        self.owed() > 0
+    }
+
+    /// How much of what was ended is not on record yet: a restart would forget it.
+    pub fn owed(&self) -> usize {
+        self.shared.debts.all().len()
+    }
+
+    /// Says again that something is not on record: what fails each time must not be found out by a restart.
+    pub(crate) fn tell_owed(&self) {
+        let owed = self.owed();
+        if owed > 0 {
+            tracing::error!(
+                "{owed} changes that end something are still not on record: what they end is ended on this server alone, and a restart \
+                 would forget it"
+            );
+        }
     }
 
     /// Tries again what could not be written.
     pub(crate) async fn pay_debts(&self) {
+        self.pay_each().await;
+        metrics::gauge!("vk_ledger_owed").set(f64::from(u32::try_from(self.owed()).unwrap_or(u32::MAX)));
+    }
+
+    async fn pay_each(&self) {
         for (owed, by, author) in self.shared.debts.snapshot() {
+            if self.in_touch().is_err() {
+                return;
+            }
             let mut done = author.during(Box::pin(self.pay(&owed, by))).await;
             if done.as_ref().is_err_and(valetkey_sql::Failure::is_of_database) && self.give_reserve().await {
                 done = author.during(Box::pin(self.pay(&owed, by))).await;
             }
-            match done {
-                Err(error) if error.is_of_database() => return,
+            match &done {
+                // The others are not held back by one that fails each time, nor does it come before them the next time.
+                Err(error) if error.is_of_database() => self.shared.debts.put_back(&owed),
                 // What was refused now (somebody else took the grant meanwhile) is settled too.
                 Ok(()) | Err(_) => {
                     self.shared.debts.remove(&owed);
-                    if let Owed::End { also: Also::EndToken(token), .. } = owed {
-                        self.token_ended(token);
+                    match &owed {
+                        Owed::End { also: Also::EndToken(token), .. } => self.token_ended(*token),
+                        Owed::Take(what, _) if done.is_err() => self.spare(what),
+                        _ => {}
                     }
                     tracing::info!(owed = ?owed, "what was ended while the database could not be written is on record now");
                 }
@@ -63,11 +109,18 @@ impl Database {
             }
             Owed::Grant(grant) => self.write_grant_end(*grant, by).await.map(drop),
             Owed::Take(what, how) => self.end_and_take(what, *how, by).await.map(drop),
-            Owed::Amend(change) => self.end_and_amend(change, false, by).await.map(drop),
-            Owed::Suspend(caller) => self.write_suspended(*caller).await,
-            Owed::SuspendAccount(account, metering) => {
-                self.write_account(*account, Standing::Suspended, *metering).await
+            Owed::Amend(change) => {
+                self.end_and_amend(change, false, by, true).await?;
+                self.amend_made(change, false, by).await.map(drop)
             }
+            Owed::Suspend(caller) => self.write_suspended(*caller).await,
+            Owed::SuspendAccount(account) => {
+                self.write_account(*account, Standing::Suspended, None).await?;
+                self.shared.queue.spare_account(*account);
+                Ok(())
+            }
+            Owed::Leases(ends) => self.write_leases(ends, by).await,
+            Owed::Links(which) => self.write_links_end(which).await.map(drop),
         }
     }
 

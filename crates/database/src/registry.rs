@@ -14,7 +14,7 @@ use valetkey_core::lease::{LeaseRecord, LeaseState, Revocation, Revoker};
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::nouns::dataset::NewDataset;
 use valetkey_core::nouns::node::Node;
-use valetkey_core::nouns::policy_set::{Owns, State};
+use valetkey_core::nouns::policy_set::{Managed, Owns, State};
 use valetkey_core::nouns::registry::{
     CallerFilter, Catalog, GrantFilter, LeaseFilter, LedgerHead, NewStorage, Outliving, Registry, TokenFilter,
     TokenRecord, Verified,
@@ -28,7 +28,7 @@ use valetkey_core::{Error, Kind};
 
 use crate::database::Database;
 use crate::memory::Touches;
-use crate::owed::Owed;
+use crate::owed::{Links, Owed};
 use crate::settings::Settings;
 use crate::sql::callers::{self, NewToken};
 use crate::sql::db::Db;
@@ -104,11 +104,22 @@ impl Catalog for Database {
     }
 
     async fn grants(&self, account: AccountId) -> Result<Vec<Grant>, Error> {
-        registry::grants(&mut self.reader().await?, account).await
+        let known = registry::grants(&mut self.reader().await?, account).await?;
+        Ok(self.shared.debts.amended_grants(known))
     }
 
     async fn list_grants(&self, filter: &GrantFilter<'_>) -> Result<Vec<Grant>, Error> {
-        lists::grants(&mut self.reader().await?, filter).await
+        let known = lists::grants(&mut self.reader().await?, filter).await?;
+        Ok(self.shared.debts.amended_grants(known))
+    }
+
+    async fn owned(&self, things: &[Thing]) -> Result<Vec<(Thing, Managed)>, Error> {
+        let mut reader = self.reader().await?;
+        let mut found = Vec::new();
+        for thing in things {
+            found.extend(policy::owner(&mut reader, thing).await?.map(|known| (thing.clone(), known)));
+        }
+        Ok(found)
     }
 
     async fn policy_state(&self, owner: &Name, owns: &Owns) -> Result<State, Error> {
@@ -119,7 +130,8 @@ impl Catalog for Database {
     }
 
     async fn groups(&self, account: Option<AccountId>) -> Result<Vec<Group>, Error> {
-        groups::groups(&mut self.reader().await?, account).await
+        let known = groups::groups(&mut self.reader().await?, account).await?;
+        Ok(self.shared.debts.amended_groups(known))
     }
 
     async fn plan(&self, what: &Thing) -> Result<Plan, Error> {
@@ -127,7 +139,7 @@ impl Catalog for Database {
     }
 
     async fn preview(&self, change: &Amendment, now: Timestamp) -> Result<u64, Error> {
-        self.preview_of(change, now).await
+        self.preview_with_made(change, now).await
     }
 
     async fn lease(&self, id: LeaseId) -> Result<Option<LeaseRecord>, Error> {
@@ -218,17 +230,17 @@ impl Registry for Database {
                 database.shared.queue.end_account(id);
                 let _ = database.settle().await;
             }
-            let done = database.write_account(id, standing, metering).await;
+            let done = database.write_account(id, standing, Some(metering)).await;
             match standing {
                 Standing::Suspended => {
                     // Whoever suspends it ends its credentials too; by whom that was is on record with them.
                     let at = database.shared.clock.now();
                     let by = Author::current().caller.map_or(Revoker::server(at), |by| Revoker { by, at });
-                    database.or_owe(done, Owed::SuspendAccount(id, metering), by)?;
+                    database.or_owe(done, Owed::SuspendAccount(id), by)?;
                 }
                 Standing::Active => {
                     done?;
-                    database.shared.debts.forgive(|owed| matches!(owed, Owed::SuspendAccount(of, _) if *of == id));
+                    database.shared.debts.remove(&Owed::SuspendAccount(id));
                 }
             }
             database.shared.queue.spare_account(id);
@@ -333,7 +345,7 @@ impl Registry for Database {
         let (token, id) = (token.clone(), TokenId::new(now, self.noise()));
         self.administer(move |db, notes| {
             Box::pin(async move {
-                let new = NewToken { id, caller, digest: token.digest(), tail: token.tail(), until, made_by: None };
+                let new = NewToken { id, caller, digest: token.digest(), tail: token.tail(), until, maker };
                 let record = callers::create_token(db, new, maker, now, notes).await?;
                 Ok((record, Touches::Token(token.digest())))
             })
@@ -342,27 +354,13 @@ impl Registry for Database {
     }
 
     async fn end_links_made_by(&self, tokens: &[TokenId]) -> Result<u64, Error> {
-        let tokens = tokens.to_vec();
-        self.administer(move |db, notes| {
-            Box::pin(async move {
-                let ended = callers::end_links_made_by(db, &tokens).await?;
-                if ended > 0 {
-                    for token in &tokens {
-                        notes.did(Deed::Changed, Noun::Token, token, "links to profiles that it made were ended");
-                    }
-                }
-                Ok((ended, Touches::Nothing))
-            })
-        })
-        .await
+        self.end_which_links(Links::MadeBy(tokens.to_vec())).await
     }
 
     async fn revoke_token(&self, token: TokenId, by: Revoker) -> Result<u64, Error> {
         let database = self.clone();
         self.unbroken(async move {
-            if callers::token_by_id(&mut database.reader().await?, token).await?.is_none() {
-                return Err(Error::not_found(Noun::Token));
-            }
+            database.may_end(Target::Token(token)).await?;
             // First, so that no vend that was identified before opens a lease after the revocation's instant.
             database.shared.queue.end_token(token, by.at.as_millisecond());
             let ended = database.end(Target::Token(token), None, by, Also::EndToken(token)).await?;
@@ -454,7 +452,8 @@ impl Registry for Database {
 
     async fn change(&self, change: &Amendment, end_credentials: bool, by: Revoker) -> Result<u64, Error> {
         let (database, change) = (self.clone(), change.clone());
-        self.unbroken(async move { database.amend(&change, !end_credentials, by).await }).await
+        let work = async move { Box::pin(database.amend_with_made(&change, !end_credentials, by)).await };
+        self.unbroken(work).await
     }
 
     async fn revoke(&self, what: Revocation, by: Revoker) -> Result<u64, Error> {

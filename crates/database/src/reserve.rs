@@ -69,3 +69,53 @@ impl Reserve {
         file.sync_all()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BYTES: u64 = 200_000;
+
+    fn len(reserve: &Reserve) -> Option<u64> {
+        fs::metadata(&reserve.path).ok().map(|known| known.len())
+    }
+
+    #[test]
+    fn a_reserve_is_made_whole_given_once_and_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let reserve = Reserve::beside(&folder.path().join("valetkey.db"), BYTES);
+        assert_eq!(reserve.path, folder.path().join("valetkey.db-reserve"));
+        assert!(!reserve.give() && !reserve.is_out(), "there is none yet: nothing was given up");
+        reserve.make().unwrap();
+        assert_eq!(len(&reserve), Some(BYTES));
+        assert!(fs::read(&reserve.path).unwrap().chunks(4096).all(|page| page.iter().any(|byte| *byte != 0)));
+        assert!(reserve.give() && reserve.is_out());
+        assert_eq!(len(&reserve), None);
+        assert!(!reserve.give(), "a second time there is no room to give");
+        reserve.make().unwrap();
+        assert_eq!(len(&reserve), Some(BYTES));
+    }
+
+    #[test]
+    fn one_that_is_there_is_left_and_one_that_is_too_short_is_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let reserve = Reserve::beside(&folder.path().join("valetkey.db"), BYTES);
+        fs::write(&reserve.path, vec![7; 300_000]).unwrap();
+        reserve.make().unwrap();
+        assert_eq!(len(&reserve), Some(300_000));
+        fs::write(&reserve.path, b"cut short").unwrap();
+        reserve.make().unwrap();
+        assert_eq!(len(&reserve), Some(BYTES));
+        // An operator wants none.
+        Reserve::beside(&folder.path().join("valetkey.db"), 0).make().unwrap();
+        assert_eq!(len(&reserve), None);
+    }
+
+    #[test]
+    fn one_that_cannot_be_made_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let reserve = Reserve::beside(&folder.path().join("absent/valetkey.db"), BYTES);
+        reserve.make().unwrap_err();
+        assert!(!reserve.give() && !reserve.is_out());
+    }
+}

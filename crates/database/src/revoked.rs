@@ -159,6 +159,11 @@ impl Revoked {
         }
     }
 
+    /// Whether a lease was ended by itself.
+    pub(crate) fn has(&self, lease: LeaseId) -> bool {
+        self.read().leases.contains_key(&lease)
+    }
+
     /// Whether the credential was ended early.
     ///
     /// A credential tells its instant in whole seconds; the lease's id tells the millisecond. Where the two agree the

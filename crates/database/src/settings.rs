@@ -63,6 +63,9 @@ pub struct Settings {
     pub accounts: usize,
     /// How much accounts may hold.
     pub holdings: Holdings,
+    /// The most credentials of one parent access key that are ended one by one at a time: their holder makes as many as it likes, and
+    /// each end has to be remembered until its credential is over.
+    pub ended_children: usize,
     /// How long what is over is kept.
     pub retention: Retention,
     /// Where pages of the ledger go before retention removes them; nowhere if not said.
@@ -105,11 +108,13 @@ pub struct Retention {
     pub requests_secs: u64,
     /// Leases that have ended, and the pages of the ledger they are in.
     pub ledger_secs: u64,
+    /// Tokens that ended, with what belongs to them, and grants that were removed. Those that a lease on record may name stay.
+    pub ended_secs: u64,
 }
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { refusals_secs: 90 * 86_400, requests_secs: 400 * 86_400, ledger_secs: 0 }
+        Self { refusals_secs: 90 * 86_400, requests_secs: 400 * 86_400, ledger_secs: 0, ended_secs: 90 * 86_400 }
     }
 }
 
@@ -121,6 +126,7 @@ impl Default for Settings {
             tokens: 100_000,
             accounts: 10_000,
             holdings: Holdings::default(),
+            ended_children: 10_000,
             retention: Retention::default(),
             archive: None,
             room: Room::default(),

@@ -5,29 +5,76 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use valetkey_core::Error;
-use valetkey_core::audit::Deed;
+use valetkey_core::audit::{Author, Deed};
 use valetkey_core::error::Noun;
 use valetkey_core::grant::Grantee;
 use valetkey_core::id::{AccountId, CallerId, GrantId, ShareId, TableId, TokenId};
 use valetkey_core::lease::Revoker;
 use valetkey_core::nouns::registry::{Registry as _, TokenRecord};
 use valetkey_core::nouns::removal::{How, Thing};
-use valetkey_core::nouns::share::{
-    LinkDigest, NewTable, ProfileLink, Recipient, Share, ShareAdmin, SharedName, SharedTable, SharedWith, Shares,
-};
+use valetkey_core::nouns::share::{LinkDigest, ProfileLink, Recipient, Share, ShareAdmin, SharedWith, Shares};
+use valetkey_core::nouns::table::{NewTable, SharedName, SharedTable};
 use valetkey_core::time::random_10;
 use valetkey_core::token::{Maker, PlainToken};
 
 use crate::database::Database;
 use crate::memory::Touches;
-use crate::sql::shares;
-use crate::sql::{callers, failed};
+use crate::owed::{Links, Owed};
+use crate::sql::db::Db;
+use crate::sql::notes::Notes;
+use crate::sql::{callers, failed, shares};
 
 impl Database {
     /// Makes ids for grants.
     fn grant_ids(&self, now: Timestamp) -> impl FnMut() -> GrantId + use<> {
         let entropy = Arc::clone(&self.shared.entropy);
         move || GrantId::new(now, random_10(&*entropy))
+    }
+}
+
+impl Database {
+    /// Ends links that were not used yet, and owes what cannot be written: until then none of them becomes a token.
+    pub(crate) async fn end_which_links(&self, which: Links) -> Result<u64, Error> {
+        let database = self.clone();
+        self.unbroken(async move {
+            let by = Author::current().caller.map_or_else(
+                || Revoker::server(database.shared.clock.now()),
+                |by| Revoker { by, at: database.shared.clock.now() },
+            );
+            // Owed first: whoever has one and waits for this turn to write gets no token.
+            let owed = Owed::Links(which.clone());
+            database.shared.debts.add(owed.clone(), by);
+            let done = database.write_links_end(&which).await;
+            if !done.as_ref().is_err_and(valetkey_sql::Failure::is_of_database) {
+                database.shared.debts.remove(&owed);
+            }
+            database.or_owe(done, owed, by)
+        })
+        .await
+    }
+
+    /// Puts it on record that links are ended.
+    pub(crate) async fn write_links_end(&self, which: &Links) -> Result<u64, Error> {
+        let mut turn = self.shared.db.turn().await;
+        let end = async |db: &mut Db, notes: &mut Notes| {
+            let ended = match which {
+                Links::Of(caller) => shares::end_links(db, *caller).await?,
+                Links::MadeBy(tokens) => callers::end_links_made_by(db, tokens).await?,
+            };
+            match which {
+                Links::Of(caller) if ended > 0 => {
+                    notes.did(Deed::Changed, Noun::Caller, caller, "links to profiles were ended");
+                }
+                Links::MadeBy(tokens) if ended > 0 => {
+                    for token in tokens {
+                        notes.did(Deed::Changed, Noun::Token, token, "links to profiles that it made were ended");
+                    }
+                }
+                Links::Of(_) | Links::MadeBy(_) => {}
+            }
+            Ok((ended, Touches::Nothing))
+        };
+        self.administer_in(&mut turn, end).await
     }
 }
 
@@ -78,9 +125,15 @@ impl Shares for Database {
         now: Timestamp,
     ) -> Result<Option<(ProfileLink, TokenRecord)>, Error> {
         let (code, token, id) = (*code, token.clone(), TokenId::new(now, self.noise()));
+        let database = self.clone();
         self.administer(move |db, notes| {
             Box::pin(async move {
-                let done = shares::redeem_link(db, &code, id, &token, now, notes).await?;
+                // What was ended and is not on record yet is ended all the same.
+                let ended = |link: &ProfileLink| {
+                    let dead = link.made_by.is_some_and(|maker| database.shared.revoked.is_dead(maker));
+                    dead || database.shared.debts.ends_link(link.caller, link.made_by)
+                };
+                let done = shares::redeem_link(db, &code, id, &token, now, ended, notes).await?;
                 Ok((done, Touches::Token(token.digest())))
             })
         })
@@ -175,16 +228,7 @@ impl ShareAdmin for Database {
     }
 
     async fn end_links(&self, caller: CallerId) -> Result<u64, Error> {
-        self.administer(move |db, notes| {
-            Box::pin(async move {
-                let ended = shares::end_links(db, caller).await?;
-                if ended > 0 {
-                    notes.did(Deed::Changed, Noun::Caller, caller, "links to profiles were ended");
-                }
-                Ok((ended, Touches::Nothing))
-            })
-        })
-        .await
+        self.end_which_links(Links::Of(caller)).await
     }
 
     async fn end_token_at(&self, token: TokenId, until: Timestamp) -> Result<(), Error> {

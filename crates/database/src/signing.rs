@@ -20,6 +20,8 @@ impl SigningKeys for Database {
     async fn signing_keys(&self) -> Result<Arc<[SigningKey]>, Error> {
         let kept = &self.shared.memory.signing_keys;
         if let Some(found) = kept.get(&()) {
+            // A key that was withdrawn on another node is not published here for as long as that cannot be heard.
+            self.heard_within(self.shared.settings.staleness.vend)?;
             return Ok(found);
         }
         let _one = kept.loading(&()).await;

@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use valetkey_core::keyring::{Keyring, SEAL_NONCE_LEN, SharedKeyring};
 use valetkey_core::nouns::registry::{LedgerHead, Verified};
+use valetkey_core::nouns::request::KEPT;
 use valetkey_core::{Error, Kind};
 
 use crate::archive::{self, Writing};
 use crate::database::Database;
+use crate::over::BEHIND_SECS;
 use crate::settings::Retention;
 use crate::sql::chain::Chain;
 use crate::sql::db::Db;
@@ -18,7 +20,7 @@ use crate::sql::notes::Unsaid;
 use crate::sql::pages::Head;
 use crate::sql::sweep::{self, Checkpoint, Over};
 use crate::sql::verify::{Beginning, Walk};
-use crate::sql::{identity, nodes, pages, registry};
+use crate::sql::{identity, nodes, pages, registry, requests};
 
 /// How often it is looked for.
 const EVERY: Duration = Duration::from_mins(10);
@@ -26,14 +28,17 @@ const EVERY: Duration = Duration::from_mins(10);
 /// So long requests are kept by the second; after that by the quarter of an hour, which the days of every time zone begin with.
 const EXACT_SECS: i64 = 2 * 86_400;
 
-/// So long after a session ended its claims are forgotten: no clock of a server is so far behind that it takes it for live.
-const CLAIMS_SECS: i64 = 3600;
-
 /// A day, in milliseconds.
 const DAY_MS: i64 = 86_400_000;
 
 /// A clock that went so much further than the machine ran was set.
 const LEAP: SignedDuration = SignedDuration::from_hours(1);
+
+/// A server of which nothing was recorded for so long may have a clock that is wrong.
+const QUIET: SignedDuration = SignedDuration::from_hours(72);
+
+/// So long a machine has, after its start, to get the right time.
+const FIRST_LOOK: Duration = Duration::from_hours(1);
 
 /// What the seal of a checkpoint is for.
 const PURPOSE: &str = "checkpoint of the ledger";
@@ -49,12 +54,26 @@ pub struct Swept {
     pub requests: u64,
     /// Pages of the ledger.
     pub pages: u64,
+    /// Tokens that ended.
+    pub tokens: u64,
+    /// Grants that were removed before.
+    pub grants: u64,
 }
 
 impl Database {
     /// Sweeps from time to time, until the store stops.
     pub(crate) async fn sweep_in_background(self) {
         let began = Began { clock: self.shared.clock.now(), machine: self.shared.clock.ran(), process: Instant::now() };
+        // A machine that starts with a wrong clock gets the right one soon, which is then seen as a leap.
+        if self.seems_wrong() {
+            tracing::warn!(
+                "the clock is far behind everything in the ledger: nothing is removed in the first hour, in case it is wrong"
+            );
+            tokio::select! {
+                () = tokio::time::sleep(FIRST_LOOK) => {}
+                () = self.shared.stop.cancelled() => return,
+            }
+        }
         loop {
             // What a clock that leapt calls old may be of today, and nothing brings it back.
             let leapt = began.leapt(self.shared.clock.now(), self.shared.clock.ran());
@@ -82,13 +101,20 @@ impl Database {
         }
     }
 
+    /// Whether the clock is so far ahead of all that is on record that it may be wrong: nothing happened for long, or it happens now.
+    fn seems_wrong(&self) -> bool {
+        let newest_ms = self.shared.queue.newest_ms();
+        let quiet = SignedDuration::from_millis(self.shared.clock.now().as_millisecond().saturating_sub(newest_ms));
+        newest_ms > 0 && quiet > QUIET
+    }
+
     /// Removes what is over: files that belong to no blob, and what is older than the settings keep. It is done from time to time
     /// anyway. Each step is a small change of its own, so that vends go on between two of them.
     ///
     /// # Errors
     /// `Unavailable`; what was removed before stays so.
     pub async fn sweep(&self) -> Result<Swept, Error> {
-        let Retention { refusals_secs, requests_secs, ledger_secs } = self.shared.settings.retention;
+        let Retention { refusals_secs, requests_secs, ledger_secs, ended_secs } = self.shared.settings.retention;
         let now_s = self.shared.clock.now().as_second();
         let before = |secs: u64| now_s.saturating_sub(i64::try_from(secs).unwrap_or(i64::MAX));
         let mut swept = Swept { blobs: self.sweep_blobs().await?, ..Swept::default() };
@@ -112,10 +138,21 @@ impl Database {
                 {
                     swept.requests += rows;
                 }
+                // A day goes when all of it is over.
+                let days_s = before_s.div_euclid(86_400) * 86_400;
+                let traffic = async |db: &mut Db| sweep::traffic(db, account, days_s).await;
+                while let rows @ 1.. = self.shared.db.unsaid(Unsaid::Retention, traffic).await? {
+                    swept.requests += rows;
+                }
             }
         }
-        let ended_ms = now_s.saturating_sub(CLAIMS_SECS).saturating_mul(1000);
+        let ended_ms = now_s.saturating_sub(BEHIND_SECS).saturating_mul(1000);
         let forget = async |db: &mut Db| identity::forget_claims(db, ended_ms).await;
+        while self.shared.db.unsaid(Unsaid::Retention, forget).await? > 0 {
+            tokio::task::yield_now().await;
+        }
+        let asked_ms = now_s.saturating_mul(1000).saturating_sub(KEPT.as_secs().saturating_mul(1000));
+        let forget = async |db: &mut Db| requests::forget(db, asked_ms).await;
         while self.shared.db.unsaid(Unsaid::Retention, forget).await? > 0 {
             tokio::task::yield_now().await;
         }
@@ -127,9 +164,10 @@ impl Database {
         if ledger_secs > 0 {
             swept.pages = self.sweep_ledger(before(ledger_secs).saturating_mul(1000)).await?;
         }
+        (swept.tokens, swept.grants) = self.sweep_over(ended_secs, now_s).await?;
         if swept != Swept::default() {
-            let Swept { blobs, refusals, requests, pages } = swept;
-            tracing::info!(blobs, refusals, requests, ledger.pages = pages, "removed what was over");
+            let Swept { blobs, refusals, requests, pages, tokens, grants } = swept;
+            tracing::info!(blobs, refusals, requests, ledger.pages = pages, tokens, grants, "removed what was over");
         }
         Ok(swept)
     }
@@ -295,6 +333,8 @@ impl Database {
 
     /// Reads the whole ledger, from where its pages begin.
     pub(crate) async fn verify(&self, expected: Option<LedgerHead>) -> Result<Verified, Error> {
+        // One after the other: each keeps a connection that reads for as long as it takes, and others need one for a moment.
+        let _turn = self.shared.verifying.lock().await;
         loop {
             let chains = self.chains().await?;
             let mut reader = self.reader().await?;
@@ -303,7 +343,8 @@ impl Database {
                 tokio::task::yield_now().await;
             }
             drop(reader);
-            let verified = self.view(async |view| walk.end(view, self.chain()).await).await?;
+            let now_ms = self.shared.clock.now().as_millisecond();
+            let verified = self.view(async |view| walk.end(view, self.chain(), now_ms).await).await?;
             // Pages that are swept meanwhile look as if they were cut off.
             let same = || async {
                 let now = self.chains().await?;

@@ -7,7 +7,7 @@ use valetkey_core::error::Noun;
 use valetkey_core::id::{AccountId, CallerId};
 use valetkey_core::lease::Lease;
 use valetkey_core::nouns::trail::{Counted, Cursor, Event, From, Opened, Reached, Refused, Sender, Told, Trail, What};
-use valetkey_core::scope::Paths;
+use valetkey_core::scope::{Part, Paths};
 use valetkey_core::{Error, Kind};
 
 use crate::database::Database;
@@ -39,12 +39,13 @@ struct Reading {
 
 impl Reading {
     fn push(&mut self, event: Event) {
-        let long = if let What::Opened(opened) = &event.what
-            && let Paths::Only(paths) = opened.lease.scope.paths()
-        {
-            paths.iter().map(|path| path.bytes().len()).sum()
-        } else {
-            0
+        let of = |part: &Part| match part.paths() {
+            Paths::Whole => 0,
+            Paths::Only(paths) => paths.iter().map(|path| path.bytes().len()).sum(),
+        };
+        let long = match &event.what {
+            What::Opened(opened) => opened.lease.rights.parts().iter().map(of).sum::<usize>(),
+            _ => 0,
         };
         self.told.events.push(event);
         self.left = self.left.saturating_sub(1);
@@ -169,28 +170,30 @@ impl Database {
             Entry::Opened(opened) => {
                 let at = rows::at_ms(opened.from_ms)?;
                 let until = opened.until().ok_or_else(|| rows::damaged("a timestamp"))?;
-                let scope = match self.scope_of(&opened).await {
-                    Ok(scope) => scope,
+                let rights = match self.rights_of(&opened).await {
+                    Ok(rights) => rights,
                     // It does not parse, or is gone: that must not keep what follows from being told.
                     Err(error) if error.kind() == Kind::Internal => {
                         return Ok(Some((at, What::Missing { from: place.page, to: place.page })));
                     }
                     Err(error) => return Err(error),
                 };
+                let (from, asked_with) = (opened.from, opened.asked_with);
+                let narrowed_from = opened.leases_before().collect();
                 let lease = Lease {
                     id: opened.id,
                     account: opened.account,
                     caller: opened.caller,
                     token: opened.token,
                     storage: opened.storage,
-                    scope,
+                    rights,
                     grants: opened.grant_ids().collect(),
                     dialect: opened.dialect.into(),
                     credits: opened.credits,
                     opened: at,
                     until,
                 };
-                (at, What::Opened(Box::new(Opened { lease, from: opened.from, asked_with: opened.asked_with })))
+                (at, What::Opened(Box::new(Opened { lease, from, asked_with, narrowed_from })))
             }
             Entry::Issued(issued) => {
                 let (lease, at) = (issued.lease, rows::at_ms(issued.at_ms)?);

@@ -1,12 +1,17 @@
 //! What accounts used: counted in memory, written each second and before anybody asks.
 
+use std::net::IpAddr;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use valetkey_core::Error;
 use valetkey_core::error::Noun;
-use valetkey_core::id::{AccountId, TokenId};
-use valetkey_core::nouns::usage::Usage;
-use valetkey_core::nouns::usage::{Balance, DayCount, Origin, Period, RefusedCount, RequestFilter};
+use valetkey_core::id::{AccountId, CallerId, LeaseId, TokenId};
+use valetkey_core::lease::{Provenance, Refusal};
+use valetkey_core::nouns::usage::{
+    Balance, DayCount, HourCount, Meter, Origin, Period, RefusedCount, RequestFilter, Traffic, TrafficDay,
+    TrafficFilter, Usage, Used,
+};
 
 use crate::database::Database;
 use crate::days;
@@ -18,11 +23,11 @@ use crate::sql::usage::Requested;
 const SLICE: usize = 100;
 
 impl Database {
-    /// Writes what was counted. What cannot be written is kept for the next time.
-    pub(crate) async fn write_counts(&self) -> Result<(), Error> {
+    /// Writes what was counted; the use of credentials only if `all` is. What cannot be written is kept for the next time.
+    pub(crate) async fn write_counts(&self, all: bool) -> Result<(), Error> {
         // One at a time: who asks next must not overtake what is taken and not written yet.
         let _one = self.shared.counter.writing.lock().await;
-        let mut tally = self.shared.counter.take();
+        let mut tally = self.shared.counter.take(all);
         while let Some(slice) = tally.split_off(SLICE) {
             if let Err(error) =
                 self.shared.db.unsaid(Unsaid::Counts, async |db| sql::usage::add(db, &slice).await).await
@@ -38,7 +43,17 @@ impl Database {
     /// Writes the counts where dropping the question midway cannot lose them.
     async fn settle_counts(&self) -> Result<(), Error> {
         let database = self.clone();
-        self.unbroken(async move { database.write_counts().await }).await
+        self.unbroken(async move { database.write_counts(true).await }).await
+    }
+}
+
+impl Meter for Database {
+    fn moved(&self, origin: &Provenance, from: Option<IpAddr>, traffic: Traffic, now: Timestamp) {
+        self.shared.counter.moved(origin, from, traffic, now);
+    }
+
+    fn refused(&self, refusal: Refusal, now: Timestamp) {
+        self.shared.counter.refusal(refusal, now);
     }
 }
 
@@ -98,5 +113,28 @@ impl Usage for Database {
             Some(RefusedCount { hour, kind: kind.into(), count: u64::try_from(count).ok()? })
         };
         Ok(rows.into_iter().filter_map(counted).collect())
+    }
+
+    async fn vends_by_hour(&self, account: Option<AccountId>, from: Timestamp) -> Result<Vec<HourCount>, Error> {
+        let hours = self.opened_by_hour(account, from.as_millisecond()).await?;
+        let counted = |(hour_ms, count)| Some(HourCount { hour: Timestamp::from_millisecond(hour_ms).ok()?, count });
+        Ok(hours.into_iter().filter_map(counted).collect())
+    }
+
+    async fn traffic_by_day(&self, filter: &TrafficFilter) -> Result<Vec<TrafficDay>, Error> {
+        self.settle_counts().await?;
+        let found = sql::usage::traffic_by_day(&mut self.reader().await?, filter).await?;
+        let day = |(day, traffic)| Some(TrafficDay { start: Timestamp::from_second(day).ok()?, traffic });
+        Ok(found.into_iter().filter_map(day).collect())
+    }
+
+    async fn traffic_by_caller(&self, filter: &TrafficFilter, most: u32) -> Result<Vec<(CallerId, Traffic)>, Error> {
+        self.settle_counts().await?;
+        sql::usage::traffic_by_caller(&mut self.reader().await?, filter, most).await
+    }
+
+    async fn used(&self, lease: LeaseId) -> Result<Option<Used>, Error> {
+        self.settle_counts().await?;
+        sql::usage::used(&mut self.reader().await?, lease).await
     }
 }

@@ -9,22 +9,24 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use valetkey_core::Secret;
 use valetkey_core::account::{Metering, Standing};
+use valetkey_core::ask::{Ask, GrantRef, Target};
 use valetkey_core::audit::{Author, ChangeFilter};
 use valetkey_core::credential::Trace;
 use valetkey_core::error::Noun;
 use valetkey_core::id::TokenId;
 use valetkey_core::keyring::{Keyring, SharedKeyring};
-use valetkey_core::lease::Revocation;
+use valetkey_core::lease::{Lease, Revocation};
 use valetkey_core::nouns::registry::{Catalog as _, HeadFound, LedgerHead, Registry as _};
 use valetkey_core::port::Ledger;
+use valetkey_core::scope::{Path, Paths};
 use valetkey_core::time::{Clock, Entropy};
 use valetkey_core::token::{Maker, PlainToken};
+use valetkey_core::{Kind, Secret};
 use valetkey_database::{Database, ParentKeys, Retention, Settings};
 use valetkey_testkit::chance::SeededEntropy;
 use valetkey_testkit::clock::FixedClock;
-use valetkey_testkit::contract::bench::by;
+use valetkey_testkit::contract::bench::{ask, by};
 use valetkey_testkit::contract::{Bench, Tenant};
 
 const DAY: i64 = 86_400;
@@ -44,7 +46,7 @@ impl Shelf {
     }
 
     async fn open(&self) -> Database {
-        let retention = Retention { ledger_secs: 10 * 86_400, ..Retention::default() };
+        let retention = Retention { ledger_secs: 10 * 86_400, ended_secs: 0, ..Retention::default() };
         let settings = Settings { retention, ..Settings::default() };
         let clock = Arc::<FixedClock>::clone(&self.clock) as Arc<dyn Clock>;
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
@@ -76,6 +78,15 @@ async fn folded(db: &mut SqliteConnection) {
     }
 }
 
+/// A lease of so many paths that its scope is stored on its own.
+async fn long(bench: &Bench, tenant: &Tenant) -> Lease {
+    let paths = (0..200).map(|at| Path::directory(format!("jobs/daily/{at:04}").as_bytes()).unwrap());
+    let paths = Paths::only(paths.collect::<Vec<_>>()).unwrap();
+    let target = Target::Grant { grant: GrantRef::Id(tenant.grant), paths: Some(paths) };
+    let permit = bench.decide(&tenant.token, &Ask { target, ..ask(tenant.grant) }).await.unwrap();
+    bench.ledger.open(&permit, None, bench.now()).await.unwrap()
+}
+
 /// A store with something of everything: leases that are live, ended, void and told of; tokens that are live and ended.
 async fn filled(shelf: &Shelf, database: &Database) -> Tenant {
     let bench = shelf.bench(database);
@@ -95,6 +106,9 @@ async fn filled(shelf: &Shelf, database: &Database) -> Tenant {
     database.revoke(Revocation::Account(tenant.account.id), by(&tenant, bench.now())).await.unwrap();
     shelf.clock.advance_secs(1);
     bench.open(&tenant).await.unwrap();
+    let void = bench.open(&tenant).await.unwrap();
+    database.void(&void, Kind::Upstream, bench.now()).await.unwrap();
+    long(&bench, &tenant).await;
     for until in [None, Some(bench.now() + jiff::SignedDuration::from_secs(60))] {
         let token = PlainToken::generate(&*shelf.entropy);
         let made = database.create_token(tenant.caller, &token, until, Maker::Server, bench.now()).await.unwrap();
@@ -111,7 +125,7 @@ async fn what_is_changed_behind_the_chains_back_is_found_and_only_that() {
         "UPDATE revocations SET at_ms = at_ms - 1 WHERE kind = 3",
         "UPDATE revocations SET keep_until_ms = 0 WHERE kind = 3",
         "UPDATE revocations SET by_caller = zeroblob(16) WHERE kind = 3",
-        "INSERT INTO revocations VALUES (2, zeroblob(16), 1, zeroblob(16), 9000000000000)",
+        "INSERT INTO revocations VALUES (2, zeroblob(16), 1, zeroblob(16), 9000000000000, NULL)",
         "UPDATE tokens SET revoked_ms = NULL, revoked_by = NULL WHERE revoked_ms IS NOT NULL",
         "UPDATE tokens SET revoked_ms = 1, revoked_by = zeroblob(16) WHERE revoked_ms IS NULL",
         "UPDATE tokens SET revoked_by = zeroblob(16) WHERE revoked_ms IS NOT NULL",
@@ -134,6 +148,15 @@ async fn what_is_changed_behind_the_chains_back_is_found_and_only_that() {
         "UPDATE issued SET ends_s = ends_s + 1",
         "DELETE FROM issued",
         "INSERT INTO issued (lease, key_id, request_id, ends_s) SELECT id, 'ASIA3', NULL, 1 FROM leases WHERE revoked_ms IS NULL",
+        // A live lease that lists leave out; an end that is taken back.
+        "UPDATE leases SET void_kind = 'upstream' WHERE void_kind IS NULL AND revoked_ms IS NULL",
+        "UPDATE leases SET void_kind = 'x', revoked_ms = NULL, revoked_by = NULL WHERE revoked_ms IS NOT NULL",
+        "UPDATE leases SET void_kind = NULL WHERE void_kind IS NOT NULL",
+        "UPDATE leases SET void_kind = 'denied' WHERE void_kind IS NOT NULL",
+        // What a key opens whose scope is too long to stand in its lease.
+        "UPDATE scopes SET body = (SELECT scope FROM leases WHERE length(scope) <> 33 LIMIT 1)",
+        "UPDATE scopes SET digest = zeroblob(32)",
+        "DELETE FROM scopes",
         // What somebody did, told otherwise: the page does not fit its hash any more.
         "UPDATE ledger_pages SET body = CAST(substr(body, 1, length(body) - 1) || x'21' AS BLOB) WHERE notes > 0",
     ] {
@@ -145,13 +168,40 @@ async fn what_is_changed_behind_the_chains_back_is_found_and_only_that() {
         folded(&mut other).await;
         let verified = database.verify_ledger().await.unwrap();
         assert!(verified.intact(), "{verified:?}");
-        assert_eq!((verified.leases, verified.tokens, verified.before), (6, 3, None));
+        assert_eq!((verified.leases, verified.tokens, verified.before), (8, 3, None));
         assert!(run(&mut other, forge).await > 0, "{forge}");
         let verified = database.verify_ledger().await.unwrap();
         assert!(!verified.intact(), "{forge}");
         database.close().await.unwrap();
         let database = shelf.open().await;
         assert!(!database.verify_ledger().await.unwrap().intact(), "opened again: {forge}");
+    }
+}
+
+#[tokio::test]
+async fn a_long_scope_that_was_changed_behind_the_chains_back_is_not_what_a_key_opens() {
+    let shelf = Shelf::new();
+    let database = shelf.open().await;
+    let bench = shelf.bench(&database);
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    let [known, changed, lost] =
+        [long(&bench, &tenant).await, long(&bench, &tenant).await, long(&bench, &tenant).await];
+    assert_eq!(bench.leases.rights(known.id).await.unwrap().as_ref(), Some(&known.rights));
+    let wide = bench.open(&tenant).await.unwrap();
+    let mut other = shelf.raw().await;
+    folded(&mut other).await;
+    let wider = "UPDATE scopes SET body = (SELECT scope FROM leases WHERE length(scope) <> 33)";
+    for (forge, lease) in [(wider, changed), ("DELETE FROM scopes", lost)] {
+        assert_eq!(run(&mut other, forge).await, 1);
+        let refused = bench.leases.rights(lease.id).await.unwrap_err();
+        assert_eq!(refused.kind(), Kind::Internal, "{refused:?}");
+        assert_eq!(bench.leases.rights(wide.id).await.unwrap().as_ref(), Some(&wide.rights));
+        // It can be ended all the same.
+        database.revoke(Revocation::Lease(lease.id), by(&tenant, bench.now())).await.unwrap();
+        assert!(bench.is_revoked(&lease));
+        let verified = database.verify_ledger().await.unwrap();
+        assert!(verified.broken_at.is_none() && !verified.intact(), "{verified:?}");
+        assert!(verified.astray.iter().all(|said| said.contains("scope")), "{verified:?}");
     }
 }
 
@@ -287,6 +337,10 @@ async fn who_changed_what_is_listed_the_newest_first() {
     assert_eq!(since, every[..2]);
     let grants = database.changes(&ChangeFilter { noun: Some(Noun::Grant), ..all }).await.unwrap();
     assert_eq!(grants.len(), 1);
+    let own = ChangeFilter { by: Some(tenant.caller), ..all };
+    assert_eq!(database.changes(&own).await.unwrap(), every[..2]);
+    let nobody = Some(valetkey_core::id::CallerId::from_bytes([9; 16]));
+    assert_eq!(database.changes(&ChangeFilter { by: nobody, ..all }).await.unwrap(), []);
     let mut paged = Vec::new();
     while let page = {
         let before = paged.last().map(|change: &valetkey_core::audit::Change| change.place);

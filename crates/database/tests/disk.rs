@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
+use sqlx::ConnectOptions as _;
+use sqlx::sqlite::SqliteConnectOptions;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use valetkey_core::account::{Metering, Standing};
@@ -363,6 +365,111 @@ fn who_is_suspended_while_nothing_can_be_written_is_refused_at_once_and_suspende
             assert_eq!((standing, of_account), expected, "{way}");
             assert_eq!(bench.open(&tenant).await.is_ok(), way == "account taken back", "{way}");
             assert!(database.verify_ledger().await.unwrap().intact(), "{way}");
+        }
+        database.close().await.unwrap();
+    });
+}
+
+/// What is ended by its id alone.
+const BY_ID: [&str; 8] =
+    ["lease", "token's credentials", "token", "caller", "account", "suspended caller", "removed caller", "storage"];
+
+#[test]
+fn what_is_ended_while_nothing_can_be_read_is_ended_at_once_and_on_record_later() {
+    let scratch = tempfile::tempdir().unwrap();
+    let name = "what_is_ended_while_nothing_can_be_read_is_ended_at_once_and_on_record_later";
+    let Some(disk) = FaultyDisk::enter(name, scratch.path()) else { return };
+    run(async {
+        for way in BY_ID {
+            let rig = start(&disk, Settings::default()).await;
+            let (database, bench) = (&rig.database, &rig.bench);
+            let tenant = bench.tenant(&way.replace([' ', '\''], "-"), Metering::Free).await;
+            let lease = bench.open(&tenant).await.unwrap();
+            let by = by(&tenant, bench.now());
+            // Another connection writes, so that nobody knows what is on the disk, and then nobody can read it.
+            let path = disk.root().join("valetkey.db");
+            let mut other = SqliteConnectOptions::new().filename(path).connect().await.unwrap();
+            sqlx::query("UPDATE accounts SET vend_credits = vend_credits").execute(&mut other).await.unwrap();
+            disk.fail(Fault::Unread);
+            assert_eq!(database.token_by_id(lease.token).await.unwrap_err().kind(), Kind::Unavailable, "{way}");
+            let told = match way {
+                "suspended caller" => database.suspend_caller(lease.caller, by).await.map(drop),
+                "storage" => database.revoke(Revocation::Storage(lease.storage), by).await.map(drop),
+                way => end(&rig, &tenant, way, &lease).await,
+            };
+            // Who writes may know enough of it without reading.
+            if let Err(told) = told {
+                assert!(told.message().starts_with("ended on this server, but not on record yet"), "{way}: {told:?}");
+                assert!(database.owes(), "{way}");
+            }
+            assert!(database.is_revoked(&provenance(&lease)), "{way} left the key alive");
+            disk.heal();
+            while database.owes() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            assert!(matches!(bench.state(lease.id).await, LeaseState::Revoked(_)), "{way} is not on record");
+            // Whatever was never there is found out when it is written.
+            let caller = database.caller_by_id(lease.caller).await.unwrap().unwrap();
+            let expected = match way {
+                "suspended caller" => CallerStanding::Suspended,
+                "removed caller" => CallerStanding::Removed,
+                _ => CallerStanding::Active,
+            };
+            assert_eq!(caller.standing, expected, "{way}");
+            assert!(database.verify_ledger().await.unwrap().intact(), "{way}");
+            database.close().await.unwrap();
+            std::fs::remove_dir_all(disk.root()).unwrap();
+            std::fs::create_dir(disk.root()).unwrap();
+        }
+    });
+}
+
+#[test]
+fn what_is_owed_never_takes_the_place_of_what_was_said_later() {
+    let scratch = tempfile::tempdir().unwrap();
+    let name = "what_is_owed_never_takes_the_place_of_what_was_said_later";
+    let Some(disk) = FaultyDisk::enter(name, scratch.path()) else { return };
+    run(async {
+        let rig = start(&disk, Settings::default()).await;
+        let (database, bench) = (&rig.database, &rig.bench);
+        for (number, later) in ["while it fails", "after it"].into_iter().enumerate() {
+            let tenant = bench.tenant(&format!("t{number}"), Metering::Free).await;
+            let lease = bench.open(&tenant).await.unwrap();
+            let by = by(&tenant, bench.now());
+            let grant = async || database.grants(tenant.account.id).await.unwrap().swap_remove(0);
+            let limited = |secs, grant| Amendment::Grant(Grant { max_lifetime: Lifetime::secs(secs), ..grant });
+            disk.fail(Fault::Full);
+            fill(&rig, &tenant).await;
+            let narrow = limited(120, grant().await);
+            database.change(&narrow, true, by).await.unwrap_err();
+            assert!(database.is_revoked(&provenance(&lease)));
+            // Whoever reads it before it is on record reads what holds, and changes that.
+            assert_eq!(grant().await.max_lifetime, Lifetime::secs(120));
+            database.change_account(tenant.account.id, Standing::Suspended, Metering::of(1)).await.unwrap_err();
+            let (narrower, renamed) = (limited(60, grant().await), Name::parse("renamed").unwrap());
+            let last = if later == "after it" {
+                // Without the turn of what pays: it is there until somebody else says otherwise.
+                disk.heal();
+                Amendment::Grant(Grant { name: renamed, ..grant().await })
+            } else {
+                narrower
+            };
+            let said = database.change(&last, true, by).await;
+            assert_eq!(said.is_ok(), later == "after it", "{later}: {said:?}");
+            disk.heal();
+            until_ready(database).await;
+            database.change_account(tenant.account.id, Standing::Active, Metering::of(7)).await.unwrap();
+            while database.owes() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            let Amendment::Grant(expected) = last else { panic!() };
+            assert_eq!(grant().await, expected, "{later}");
+            let accounts = database.accounts().await.unwrap();
+            let account = accounts.iter().find(|one| one.id == tenant.account.id).unwrap();
+            assert_eq!((account.standing, account.metering), (Standing::Active, Metering::of(7)), "{later}");
+            // What the first change ended is on record, whatever became of that change.
+            assert!(matches!(bench.state(lease.id).await, LeaseState::Revoked(_)), "{later}");
+            assert!(database.verify_ledger().await.unwrap().intact(), "{later}");
         }
         database.close().await.unwrap();
     });

@@ -138,7 +138,7 @@ async fn what_one_node_makes_is_there_on_the_others() {
     }
     let verified = cluster.verify().await;
     assert_eq!((verified.leases, verified.chains.len()), (3, 3), "each has a chain of its own");
-    let filter = ChangeFilter { noun: None, since: None, before: None, limit: 100 };
+    let filter = ChangeFilter { limit: 100, ..ChangeFilter::default() };
     let changes = cluster.nodes[2].0.changes(&filter).await.unwrap();
     assert!(changes.iter().any(|change| change.deed.as_ref() == Deed::Made.as_str()), "{changes:?}");
 }

@@ -1,4 +1,5 @@
-//! A disk that is really full: what ends credentials is on record all the same, out of the ledger's reserve.
+//! A full disk, one that is mounted and, where nobody may mount, one that only says so: what ends credentials is on record all the same,
+//! out of the ledger's reserve.
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
@@ -21,6 +22,7 @@ use valetkey_testkit::chance::SeededEntropy;
 use valetkey_testkit::clock::FixedClock;
 use valetkey_testkit::contract::Bench;
 use valetkey_testkit::contract::bench::by;
+use valetkey_testkit::disk::FaultyDisk;
 
 /// A file system of a few megabytes. Only root mounts one.
 struct SmallDisk(PathBuf);
@@ -50,26 +52,24 @@ impl Drop for SmallDisk {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_a_full_disk_what_is_ended_is_on_record_and_nothing_is_handed_out_until_there_is_room() {
-    let folder = tempfile::tempdir().unwrap();
-    let Some(disk) = SmallDisk::mount(folder.path()) else { return };
+/// What is ended on a full disk is on record, and nothing is handed out until there is room.
+async fn full(root: &Path, fill: impl Fn(), free: impl Fn()) {
     let clock = Arc::new(FixedClock::default());
     let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(9));
     let settings = Settings { reserve_bytes: 2 << 20, ..Settings::default() };
-    let path = disk.0.join("valetkey.db");
+    let path = root.join("valetkey.db");
     let ticking = Arc::clone(&clock) as Arc<dyn Clock>;
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let database = Arc::new(Database::open(&path, settings, ticking, Arc::clone(&entropy), tasks, stop).await.unwrap());
     let bench = Bench::of(&database, clock, entropy, Box::new(()));
     let tenant = bench.tenant("acme", Metering::Free).await;
     let leases = [bench.open(&tenant).await.unwrap(), bench.open(&tenant).await.unwrap()];
-    let reserve = disk.0.join("valetkey.db-reserve");
+    let reserve = root.join("valetkey.db-reserve");
     let kept = || std::fs::metadata(&reserve).is_ok_and(|known| known.len() == 2 << 20);
     while !kept() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    disk.fill();
+    fill();
     while bench.open(&tenant).await.is_ok() {}
     assert!(kept(), "a vend does not take the reserve");
     for lease in &leases {
@@ -83,7 +83,7 @@ async fn on_a_full_disk_what_is_ended_is_on_record_and_nothing_is_handed_out_unt
     let other = bench.tenant("globex", Metering::Free).await;
     let refused = bench.open(&other).await.unwrap_err();
     assert!(refused.kind() == Kind::Unavailable && refused.message().contains("reserve"), "{refused:?}");
-    disk.free();
+    free();
     while database.ready().await.is_err() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -91,4 +91,20 @@ async fn on_a_full_disk_what_is_ended_is_on_record_and_nothing_is_handed_out_unt
     bench.open(&other).await.unwrap();
     assert!(database.verify_ledger().await.unwrap().intact());
     database.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_disk_that_is_really_full_the_reserve_is_what_ends_are_written_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(disk) = SmallDisk::mount(folder.path()) else { return };
+    full(&disk.0, || disk.fill(), || disk.free()).await;
+}
+
+#[test]
+fn on_a_disk_that_says_it_is_full_the_reserve_is_what_ends_are_written_in() {
+    let scratch = tempfile::tempdir().unwrap();
+    let name = "on_a_disk_that_says_it_is_full_the_reserve_is_what_ends_are_written_in";
+    let Some(disk) = FaultyDisk::enter(name, scratch.path()) else { return };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(full(disk.root(), || disk.fill(), || disk.heal()));
 }

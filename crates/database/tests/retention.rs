@@ -17,8 +17,7 @@ use valetkey_core::keyring::{Keyring, SharedKeyring};
 use valetkey_core::lease::{LeaseState, Refusal, Revocation};
 use valetkey_core::nouns::identity::IdentityProvider;
 use valetkey_core::nouns::registry::{Catalog as _, LeaseFilter, Registry as _};
-use valetkey_core::nouns::usage::Usage;
-use valetkey_core::nouns::usage::{Origin, Period};
+use valetkey_core::nouns::usage::{Meter as _, Origin, Period, Traffic, Usage as _};
 use valetkey_core::port::{Ledger, Revocations};
 use valetkey_core::time::{Clock, Entropy};
 use valetkey_database::{Archived, Database, ParentKeys, Retention, Settings, read_archive};
@@ -119,8 +118,8 @@ async fn folded(db: &mut SqliteConnection) {
 #[tokio::test]
 async fn counts_go_after_their_time_and_not_before() {
     for (retention, left) in [
-        (Retention { refusals_secs: 100, requests_secs: 100, ledger_secs: 0 }, 1),
-        (Retention { refusals_secs: 0, requests_secs: 0, ledger_secs: 0 }, 701),
+        (Retention { refusals_secs: 100, requests_secs: 100, ..Retention::default() }, 1),
+        (Retention { refusals_secs: 0, requests_secs: 0, ..Retention::default() }, 701),
     ] {
         let shelf = Shelf::new();
         let database = shelf.open(retention).await;
@@ -149,13 +148,40 @@ async fn counts_go_after_their_time_and_not_before() {
             .await;
         };
         tally(&mut other, start - 101, 700).await;
-        database.refused(refusal, bench.now());
+        Ledger::refused(&database, refusal, bench.now());
         database.request(tenant.account.id, tenant.record.id, Origin::Api, bench.now());
         database.close().await.unwrap();
         let database = shelf.open(retention).await;
         database.sweep().await.unwrap();
         assert_eq!((count(&mut other, "refusals").await, count(&mut other, "requests").await), (left, left));
     }
+}
+
+#[tokio::test]
+async fn a_day_of_traffic_goes_when_all_of_it_is_over() {
+    let shelf = Shelf::new();
+    let database = shelf.open(Retention { requests_secs: 10 * 86_400, ..Retention::default() }).await;
+    let bench = shelf.bench(&database);
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    let mut other = shelf.raw().await;
+    // The day that the retention cuts in two, the one before it, and 600 of them with other callers.
+    let cut = (bench.now().as_second() - 10 * DAY).div_euclid(DAY) * DAY;
+    let account = tenant.account.id.as_hex();
+    for (day, callers) in [(cut, 3), (cut - DAY, 600), (cut - 2 * DAY, 1)] {
+        let sql = format!(
+            "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {callers} - 1)
+             INSERT INTO traffic SELECT x'{account}', {day}, cast(printf('%016d', i) AS BLOB), 1, 2, 3 FROM n"
+        );
+        run(&mut other, &sql).await;
+    }
+    assert_eq!(database.sweep().await.unwrap().requests, 601);
+    assert_eq!(count(&mut other, "traffic").await, 3);
+    assert_eq!(database.sweep().await.unwrap().requests, 0);
+    database.close().await.unwrap();
+    let database = shelf.open(Retention { requests_secs: 0, ..Retention::default() }).await;
+    shelf.clock.advance_secs(1_000 * DAY);
+    database.sweep().await.unwrap();
+    assert_eq!(count(&mut other, "traffic").await, 3, "kept for ever");
 }
 
 #[tokio::test]
@@ -218,10 +244,16 @@ async fn pages_whose_leases_are_over_go_and_the_chain_stays_whole() {
     }
     shelf.clock.advance_secs(1);
     database.revoke(Revocation::Lease(old[0].id), by(&tenant, bench.now())).await.unwrap();
+    let traffic = Traffic { requests: 1, bytes_in: 2, bytes_out: 3 };
+    for lease in [&old[0], &old[4]] {
+        database.moved(&provenance(lease), None, traffic, bench.now());
+    }
     // The store's longest lifetime and ten days later the first page may go, and not a day before.
     let longest: i64 = sqlx::query_scalar("SELECT max(longest_s) FROM storages").fetch_one(&mut other).await.unwrap();
     shelf.clock.advance_secs(longest + 9 * DAY);
     let young = bench.open(&tenant).await.unwrap();
+    database.moved(&provenance(&young), None, traffic, bench.now());
+    assert_eq!(database.used(old[0].id).await.unwrap().unwrap().traffic, traffic);
     folded(&mut other).await;
     assert_eq!(database.sweep().await.unwrap().pages, 0);
     assert!(database.lease(old[0].id).await.unwrap().is_some());
@@ -234,7 +266,9 @@ async fn pages_whose_leases_are_over_go_and_the_chain_stays_whole() {
     assert_eq!(database.sweep().await.unwrap().pages, 0);
     for gone in &old {
         assert_eq!(database.lease(gone.id).await.unwrap(), None);
+        assert_eq!(database.used(gone.id).await.unwrap(), None);
     }
+    assert_eq!(database.used(young.id).await.unwrap().unwrap().traffic, traffic);
     assert_eq!((count(&mut other, "leases").await, count(&mut other, "revocations").await), (2, 1));
     assert!(database.is_revoked(&provenance(&fresh)));
     let all = LeaseFilter { limit: 10, ..LeaseFilter::default() };

@@ -5,6 +5,7 @@ mod support;
 
 use std::sync::Arc;
 
+use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tokio_util::sync::CancellationToken;
@@ -174,6 +175,11 @@ async fn one_server_sends_at_a_time_and_another_takes_over() {
     assert_eq!(two.take_turn("file", second, From::Now, later).await.unwrap(), Some(told.next.clone()));
     assert!(!one.sent("file", first, &begin).await.unwrap(), "its turn is over");
     assert_eq!(one.take_turn("file", first, From::Now, later).await.unwrap(), None);
+    // A turn that a clock took which was a year ahead.
+    let ahead = now.checked_add(SignedDuration::from_hours(24 * 365)).unwrap();
+    assert!(one.take_turn("syslog", first, From::Now, ahead).await.unwrap().is_some());
+    assert!(two.take_turn("syslog", second, From::Now, now).await.unwrap().is_some());
+    assert_eq!(one.take_turn("syslog", first, From::Now, now).await.unwrap(), None);
 }
 
 /// A process that was killed has no turn to wait for where there is no other.

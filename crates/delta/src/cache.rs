@@ -43,7 +43,8 @@ pub(crate) fn weight_of(file: &AddedFile) -> usize {
     size_of::<AddedFile>() + 2 * file.path.len() + file.stats.as_ref().map_or(0, String::len) + 128 * values
 }
 
-type Own = (StorageId, BucketName, Key);
+/// A table, of a storage as it is configured: with other settings it may be another table.
+type Own = (StorageId, u64, BucketName, Key);
 type Lent = HashMap<Own, (Tip, Weak<[AddedFile]>)>;
 
 /// The newest versions of tables, up to so many bytes.
@@ -55,7 +56,8 @@ pub(crate) struct Cache {
 }
 
 fn own(place: &TablePlace) -> Own {
-    (place.storage.id, place.bucket.clone(), place.root.clone())
+    let version = place.storage.external.as_ref().map_or(0, |external| external.version);
+    (place.storage.id, version, place.bucket.clone(), place.root.clone())
 }
 
 impl Cache {

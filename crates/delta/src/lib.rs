@@ -25,7 +25,7 @@ use tokio_util::task::TaskTracker;
 use valetkey_core::id::StorageId;
 use valetkey_core::name::BucketName;
 use valetkey_core::nouns::table::{
-    AsOf, ObjectFiles, TableCommits, TableFiles, TableLogs, TablePlace, TableSnapshot, Unserved,
+    AsOf, ObjectFiles, TableCommits, TableFiles, TableLogs, TablePlace, TableSnapshot, Unserved, VendedFiles,
 };
 use valetkey_core::{Error, Kind};
 
@@ -81,6 +81,8 @@ type TableKey = (StorageId, BucketName, Box<[u8]>);
 /// Reads the logs of Delta tables.
 pub struct Logs {
     objects: Arc<dyn ObjectFiles>,
+    /// What reads where somebody else runs the store.
+    elsewhere: Option<Arc<dyn VendedFiles>>,
     tasks: TaskTracker,
     limits: Limits,
     turns: Arc<Semaphore>,
@@ -94,7 +96,20 @@ impl Logs {
     pub fn new(objects: Arc<dyn ObjectFiles>, tasks: TaskTracker, limits: Limits) -> Self {
         let turns = Arc::new(Semaphore::new(limits.at_once.max(1)));
         let cache = Arc::new(Cache::new(limits.cache_bytes));
-        Self { objects, tasks, limits, turns, of_tables: Mutex::default(), cache }
+        Self { objects, elsewhere: None, tasks, limits, turns, of_tables: Mutex::default(), cache }
+    }
+
+    /// The same, which also reads where somebody else runs the store, with what was vended for it.
+    #[must_use]
+    pub fn with_elsewhere(self, elsewhere: Arc<dyn VendedFiles>) -> Self {
+        Self { elsewhere: Some(elsewhere), ..self }
+    }
+
+    /// What reads a table's objects.
+    fn objects_of(&self, place: &TablePlace) -> Result<Arc<dyn ObjectFiles>, Error> {
+        let Some(credential) = &place.credential else { return Ok(Arc::clone(&self.objects)) };
+        let elsewhere = self.elsewhere.as_ref().ok_or_else(|| Error::internal("nothing reads at this storage"))?;
+        Ok(Arc::clone(elsewhere).with(Arc::clone(credential)))
     }
 
     /// The turns of one table.
@@ -131,7 +146,7 @@ impl Logs {
         // Ends the work when nobody waits for it any more, for whatever reason.
         let stopped = CancellationToken::new();
         let _stop = stopped.clone().drop_guard();
-        let (objects, runtime) = (Arc::clone(&self.objects), Handle::current());
+        let (objects, runtime) = (self.objects_of(place)?, Handle::current());
         let budget = Budget { file_bytes: log_file_bytes, total_bytes: log_bytes };
         let (place, cache) = (place.clone(), Arc::clone(&self.cache));
         let task = self.tasks.spawn_blocking(move || {

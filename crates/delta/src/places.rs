@@ -175,7 +175,12 @@ mod tests {
             max_lifetime: Lifetime::secs(3600),
             external: None,
         };
-        TablePlace { storage: Arc::new(storage), bucket: BucketName::parse("lake").unwrap(), root: root.into() }
+        TablePlace {
+            storage: Arc::new(storage),
+            bucket: BucketName::parse("lake").unwrap(),
+            root: root.into(),
+            credential: None,
+        }
     }
 
     fn elsewhere(bucket: &str, key: &str) -> Whereabouts {

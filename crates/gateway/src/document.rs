@@ -1,6 +1,8 @@
 //! Whether what a store answered is the document that was asked for. The library takes every well-formed beginning for one, and
 //! what lacks the fields of a listing for an empty listing.
 
+use bytes::Bytes;
+
 /// The names of listings: S3's and Google's, Azure's.
 const LISTINGS: [&str; 2] = ["ListBucketResult", "EnumerationResults"];
 
@@ -31,6 +33,25 @@ pub(crate) fn is_page(kind: Option<&[u8]>, body: &[u8]) -> bool {
     let body = bare(&body).as_bytes();
     ["text/html", "application/xhtml"].iter().any(|page| starts(kind, page))
         || ["<!doctype html", "<html"].iter().any(|page| starts(body, page))
+}
+
+/// A token of a managed identity, with its end as `object_store` reads it: whole seconds since 1970, as text. Some of them write a number,
+/// or one that is not whole. Nothing where an answer is none, or is well as it is.
+pub(crate) fn token(body: &[u8]) -> Option<Bytes> {
+    if !body.starts_with(b"{") {
+        return None;
+    }
+    let mut answer: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(body).ok()?;
+    answer.get("access_token")?;
+    let end = match answer.get("expires_on")? {
+        serde_json::Value::Number(end) => end.to_string(),
+        serde_json::Value::String(end) => end.trim().to_owned(),
+        _ => return None,
+    };
+    let whole = end.split_once('.').map_or(&*end, |(whole, _)| whole);
+    let whole: u64 = whole.parse().ok()?;
+    answer.insert("expires_on".to_owned(), serde_json::Value::String(whole.to_string()));
+    serde_json::to_vec(&answer).ok().map(Bytes::from)
 }
 
 /// Refuses what is no whole listing; in words for the log that repeat nothing of it.
@@ -87,6 +108,30 @@ mod tests {
         ] {
             assert_eq!(listing(good.as_bytes()), Ok(()), "{good}");
             assert!(!is_page(Some(b"application/xml"), good.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_token_is_whole_seconds_as_text() {
+        for (said, read) in [
+            ("1767229199", "1767229199"),
+            ("\"1767229199\"", "1767229199"),
+            ("1767229199.0", "1767229199"),
+            ("\" 1767229199.9 \"", "1767229199"),
+        ] {
+            let answer = format!("{{\"access_token\":\"t\",\"expires_on\":{said}}}");
+            let read_as: serde_json::Value = serde_json::from_slice(&token(answer.as_bytes()).unwrap()).unwrap();
+            assert_eq!(read_as, serde_json::json!({"access_token": "t", "expires_on": read}), "{said}");
+        }
+        for other in [
+            "",
+            "{",
+            "{}",
+            "{\"expires_on\":1}",
+            "{\"access_token\":\"t\"}",
+            "{\"access_token\":\"t\",\"expires_on\":\"soon\"}",
+        ] {
+            assert_eq!(token(other.as_bytes()), None, "{other}");
         }
     }
 

@@ -182,7 +182,7 @@ impl HttpService for Bounded {
             if matches!(expect, Some(Expect::Listing(_))) {
                 document::listing(&bytes).map_err(strange)?;
             }
-            bytes.into()
+            document::token(&bytes).unwrap_or(bytes).into()
         };
         Ok(HttpResponse::from_parts(parts, body))
     }

@@ -10,6 +10,7 @@ mod hosts;
 mod http;
 mod key;
 mod kind;
+mod lasting;
 mod local;
 mod machine;
 mod memory;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::aws::AmazonS3Builder;
+use object_store::aws::{AmazonS3Builder, AwsCredentialProvider};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::{BackoffConfig, RetryConfig};
@@ -21,6 +21,7 @@ use crate::failure::text;
 use crate::forward::{Parts, Place, Speaker};
 use crate::hosts::{Shown, Within, origin};
 use crate::http::{self, Straight};
+use crate::lasting::Lasting;
 use crate::local::Disk;
 use crate::machine::machine_keys;
 
@@ -376,6 +377,7 @@ impl Settings {
     ///
     /// # Errors
     /// `Invalid`, with the field that is wrong.
+    #[expect(clippy::too_many_lines, reason = "one arm for each kind of storage")]
     pub fn open(&self, secrets: &[u8], terms: &Terms) -> Result<Arc<dyn Backend>, Error> {
         let mut hosts = self.hosts(secrets)?;
         let platform = self.platform(terms)?;
@@ -397,6 +399,8 @@ impl Settings {
                 let url = endpoint.iter().map(|url| url.trim_end_matches('/'));
                 builder = url.fold(builder, AmazonS3Builder::with_endpoint);
                 let some = builder.clone().with_bucket_name(SOME_BUCKET).build().map_err(|error| unopened(&error))?;
+                let credentials: AwsCredentialProvider = Arc::new(Lasting::new(Arc::clone(some.credentials())));
+                builder = builder.with_credentials(Arc::clone(&credentials));
                 let speaker = Speaker::open(Parts {
                     place: Place::of(
                         endpoint.as_deref(),
@@ -405,7 +409,7 @@ impl Settings {
                     ),
                     names: names(buckets)?,
                     region: region.clone().unwrap_or_else(|| REGION.to_owned()),
-                    credentials: Arc::clone(some.credentials()),
+                    credentials,
                     hosts: Arc::clone(&hosts),
                     wait: terms.wait,
                     trailers: *trailing_checksums,
@@ -447,6 +451,9 @@ impl Settings {
                 };
                 let metadata = platform.map(|platform| &platform.endpoint);
                 builder = metadata.into_iter().fold(builder, MicrosoftAzureBuilder::with_msi_endpoint);
+                let some =
+                    builder.clone().with_container_name(SOME_BUCKET).build().map_err(|error| unopened(&error))?;
+                builder = builder.with_credentials(Arc::new(Lasting::new(Arc::clone(some.credentials()))));
                 let open = move |bucket: &str| builder.clone().with_container_name(bucket).build().map(both);
                 let own = open.clone();
                 tried(cloud(Kind::Azure, names(buckets)?, Box::new(open)), || own(SOME_BUCKET))
@@ -462,6 +469,8 @@ impl Settings {
                 if let Secrets::ServiceAccount(key) = Secrets::parse(secrets, "gcs")? {
                     builder = builder.with_service_account_key(key.reveal());
                 }
+                let some = builder.clone().with_bucket_name(SOME_BUCKET).build().map_err(|error| unopened(&error))?;
+                builder = builder.with_credentials(Arc::new(Lasting::new(Arc::clone(some.credentials()))));
                 let open = move |bucket: &str| builder.clone().with_bucket_name(bucket).build().map(both);
                 let own = open.clone();
                 tried(cloud(Kind::Gcs, names(buckets)?, Box::new(open)), || own(SOME_BUCKET))

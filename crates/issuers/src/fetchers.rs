@@ -186,7 +186,14 @@ impl Fetchers {
             least,
             sharing: external.sharing,
             budget: Arc::new(Budget::new(external.quota, self.world.nodes.clone())),
+            health: self.world.health.of(storage.id),
         })
+    }
+
+    /// Forgets a storage that is no more, and how it answered.
+    pub fn forget(&self, storage: StorageId) {
+        self.known.write().unwrap_or_else(PoisonError::into_inner).remove(&storage);
+        self.world.health.forget(storage);
     }
 
     /// The present instant.
@@ -225,6 +232,7 @@ mod tests {
             token_dirs: vec![std::env::temp_dir()],
             machine_identity_hosts: Trusted::parse(trusted.iter().copied()).unwrap(),
             identity: None,
+            health: valetkey_core::health::Health::new(Arc::new(FixedClock::default())),
             clock: Arc::new(FixedClock::default()),
             entropy,
             nodes: valetkey_core::fair::LiveNodes::default(),
@@ -464,5 +472,32 @@ mod tests {
         }
         let settings = json!({"account": "acct", "allow_http": true, "identity": {"kind": "managed-identity"}});
         assert_eq!(refused(&fetchers, StorageKind::Azure, &settings).as_deref(), Some("settings.allow_http"));
+    }
+
+    /// The lines of the manual's table of what a kind allows beyond its actions.
+    fn lines(kind: StorageKind) -> Vec<String> {
+        let page = include_str!("../../../docs/storages.md");
+        let section = page.split("\n## ").find(|one| one.starts_with("What a credential allows beyond its actions"));
+        let begins = format!("| `{}` |", kind.as_str());
+        section.unwrap().lines().filter(|line| line.starts_with(&begins)).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_manual_and_a_response_say_what_is_beyond_in_the_same_words() {
+        for kind in KINDS {
+            let mut said = Vec::new();
+            for row in kind.hints.also {
+                let when = if row.when.is_empty() { String::new() } else { format!(" {}", row.when) };
+                let avoided = if row.avoided.is_empty() { String::new() } else { format!(" {}", row.avoided) };
+                said.push(format!("| `{}` | {}{when} | {} |{avoided} |", kind.kind.as_str(), row.with, row.also));
+                assert_eq!(row.said().to_string(), format!("beyond {}: {}", row.with, row.also));
+            }
+            if said.is_empty() {
+                let told = lines(kind.kind);
+                assert!(told.len() == 1 && told[0].contains("nothing beyond"), "{told:?}");
+            } else {
+                assert_eq!(lines(kind.kind), said);
+            }
+        }
     }
 }

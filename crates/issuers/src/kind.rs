@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use valetkey_core::fair::LiveNodes;
+use valetkey_core::health::Health;
 use valetkey_core::hosts::Trusted;
 use valetkey_core::name::Name;
 use valetkey_core::nouns::provider::{Hints, MAX_BYTES, of_settings};
@@ -56,6 +57,8 @@ pub struct Environment {
     pub machine_identity_hosts: Trusted,
     /// This server as an issuer of identity tokens, if it is one.
     pub identity: Option<Arc<dyn OwnIdentity>>,
+    /// Where it is told how storages answer.
+    pub health: Health,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.

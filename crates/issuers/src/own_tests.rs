@@ -15,7 +15,7 @@ use valetkey_core::nouns::identity::{
 };
 use valetkey_core::nouns::signing::{OwnIdentity, SigningKeys as _, published};
 use valetkey_core::nouns::vault::Vault;
-use valetkey_core::scope::{Actions, Path, Paths, Scope};
+use valetkey_core::scope::{Actions, Path, Paths, Rights};
 use valetkey_core::storage::{ExternalConfig, Quota, Revocability, Sharing, Storage, StorageKind};
 use valetkey_core::time::{Clock as _, Entropy, Lifetime};
 use valetkey_core::{Error, Kind, Secret};
@@ -57,6 +57,7 @@ impl Server {
             token_dirs: Vec::new(),
             machine_identity_hosts: Trusted::parse(trusted.iter().copied()).unwrap(),
             identity: issues.then(|| Arc::new(own) as Arc<dyn OwnIdentity>),
+            health: valetkey_core::health::Health::new(clock.clone()),
             clock: clock.clone(),
             entropy,
             nodes: valetkey_core::fair::LiveNodes::default(),
@@ -90,9 +91,9 @@ impl Server {
             external: Some(Arc::new(external)),
         };
         let daily = Paths::only([Path::directory(b"jobs/daily").unwrap()]).unwrap();
-        let scope = Scope::new(BucketName::parse("lake").unwrap(), daily, actions).unwrap();
+        let scope = Rights::of(BucketName::parse("lake").unwrap(), daily, actions).unwrap();
         let (session, now) = (SessionName::of("clr_somebody"), self.clock.now());
-        let wish = Wish { scope: &scope, lifetime: Lifetime::secs(900), session: &session, now };
+        let wish = Wish { rights: &scope, lifetime: Lifetime::secs(900), session: &session, now };
         self.fetchers.of(&storage)?.upstream.fetch(&wish).await
     }
 

@@ -8,12 +8,26 @@ use jiff::Timestamp;
 use valetkey_core::credential::S3Keys;
 use valetkey_core::name::BucketName;
 use valetkey_core::port::SignedUrls;
+use valetkey_core::scope::{Action, Actions, Path, Paths, Rights};
 use valetkey_core::storage::Storage;
 use valetkey_core::{Error, Secret};
 use valetkey_sigv4::{SigningKey, Slash, encode};
 
 /// The longest a pre-signed URL lives, in seconds (Amazon S3 User Guide, "Sharing objects with presigned URLs").
 const LONGEST_SECS: i64 = 604_800;
+
+/// The right to get one object, if it is among some rights.
+///
+/// # Errors
+/// `Internal`: what a URL is made for was looked at before.
+pub(crate) fn alone(rights: &Rights, key: &[u8]) -> Result<Rights, Error> {
+    let outside = || Error::internal("a URL was asked for an object that its credential does not open");
+    if !rights.covers(rights.bucket().as_str(), key, Action::GetObject) {
+        return Err(outside());
+    }
+    let get = Actions::NONE.with(Action::GetObject);
+    Rights::of(rights.bucket().clone(), Paths::only([Path::object(key)?])?, get).ok_or_else(outside)
+}
 
 /// Signs URLs of one bucket's objects, path style, with one credential.
 pub(crate) struct S3Urls {
@@ -60,13 +74,13 @@ impl S3Urls {
 }
 
 impl SignedUrls for S3Urls {
-    fn url(&self, key: &[u8]) -> Secret<String> {
+    fn url(&self, key: &[u8]) -> Result<Secret<String>, Error> {
         let Self { scheme, host, before, query, signing } = self;
         let query = query.reveal();
         let mut path = before.clone();
         encode(key, Slash::Kept, &mut path);
         let signature = signing.presign("GET", host, &path, query);
-        Secret::new(format!("{scheme}://{host}{path}?{query}&X-Amz-Signature={signature}"))
+        Ok(Secret::new(format!("{scheme}://{host}{path}?{query}&X-Amz-Signature={signature}")))
     }
 }
 
@@ -108,7 +122,7 @@ mod tests {
             let bucket = BucketName::parse(bucket).unwrap();
             let until = "2026-01-01T00:06:00Z".parse().unwrap();
             let urls = S3Urls::new(&storage(host), keys, &bucket, now, until).unwrap();
-            let url = urls.url(key.as_bytes());
+            let url = urls.url(key.as_bytes()).unwrap();
             let url = url.reveal();
             assert!(url.starts_with(&format!("{host}{path}?X-Amz-Algorithm=AWS4-HMAC-SHA256&")), "{url}");
             assert!(url.contains("&X-Amz-Expires=300&"), "{url}");
@@ -153,8 +167,12 @@ mod tests {
         let until = "2026-01-01T09:00:00Z".parse().unwrap();
         let sign = |now| S3Urls::new(&storage("http://127.0.0.1:1"), &keys, &bucket, now, until);
         let urls = sign(now).unwrap();
-        assert!(urls.url(b"b").reveal().starts_with("http://127.0.0.1:1/lake/b?"));
-        assert!(urls.url(b"a").reveal().contains("&X-Amz-Expires=60&"), "{}", urls.url(b"a").reveal());
+        assert!(urls.url(b"b").unwrap().reveal().starts_with("http://127.0.0.1:1/lake/b?"));
+        assert!(
+            urls.url(b"a").unwrap().reveal().contains("&X-Amz-Expires=60&"),
+            "{}",
+            urls.url(b"a").unwrap().reveal()
+        );
         assert!(sign("2026-01-01T00:02:00Z".parse().unwrap()).is_err());
     }
 

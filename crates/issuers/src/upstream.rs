@@ -9,10 +9,12 @@ use jiff::{SignedDuration, Timestamp};
 use tracing::Span;
 use tracing::field::Empty;
 use valetkey_core::credential::{Credential, Narrowed};
+use valetkey_core::field::Field;
 use valetkey_core::hosts::Hosts;
 use valetkey_core::nouns::provider::Facts;
 use valetkey_core::nouns::storage_admin::Ended;
-use valetkey_core::scope::Scope;
+use valetkey_core::port::SignedUrls;
+use valetkey_core::scope::{Part, Rights};
 use valetkey_core::storage::Revocability;
 use valetkey_core::time::Lifetime;
 use valetkey_core::{Error, Kind};
@@ -33,13 +35,39 @@ pub(crate) fn span(storage: &str) -> Span {
 #[derive(Clone, Copy, Debug)]
 pub struct Wish<'a> {
     /// What the credential opens: never wider than the permit, and the upstream must not widen it.
-    pub scope: &'a Scope,
+    pub rights: &'a Rights,
     /// How long it lives, at most.
     pub lifetime: Lifetime,
     /// Who it is for, in the store's own logs.
     pub session: &'a SessionName,
     /// The present instant.
     pub now: Timestamp,
+}
+
+/// What URLs of single objects are wanted for.
+#[derive(Clone, Copy, Debug)]
+pub struct UrlWish<'a> {
+    /// Where the store is.
+    pub endpoint: &'a str,
+    /// What was vended: no URL opens what it does not.
+    pub credential: &'a Credential,
+    /// What that opens.
+    pub rights: &'a Rights,
+    /// The present instant.
+    pub now: Timestamp,
+    /// When the URLs end: no later than the credential.
+    pub until: Timestamp,
+}
+
+/// The one part of what is wanted, where a store's credentials have no paths of their own for each action.
+///
+/// # Errors
+/// `Invalid` for several: policy asks no such store for them.
+pub(crate) fn one_part(rights: &Rights) -> Result<&Part, Error> {
+    rights.parts().only().ok_or_else(|| {
+        let said = "this storage's credentials allow the same actions on all of their paths; ask for each part alone";
+        Error::new(Kind::Invalid, said).at(Field::Parts)
+    })
 }
 
 /// What an upstream gave.
@@ -59,7 +87,7 @@ pub struct Fetched {
 #[async_trait]
 pub trait Upstream: Send + Sync {
     /// Whether the scope can be expressed there at all, without asking anyone. `Invalid` with clear words if not.
-    fn check(&self, scope: &Scope) -> Result<(), Error>;
+    fn check(&self, rights: &Rights) -> Result<(), Error>;
 
     /// Fetches a credential. It never reaches further or lives longer than wished.
     async fn fetch(&self, wish: &Wish<'_>) -> Result<Fetched, Error>;
@@ -72,6 +100,20 @@ pub trait Upstream: Send + Sync {
     /// Whether [`Self::sign`] makes this store's credentials.
     fn signs(&self) -> bool {
         false
+    }
+
+    /// Whether URLs that open one object each can be made here. Nobody is asked.
+    ///
+    /// # Errors
+    /// `Invalid` with the reason.
+    fn check_urls(&self) -> Result<(), Error>;
+
+    /// What signs such URLs, where it is not the credential itself.
+    ///
+    /// # Errors
+    /// As [`Self::check_urls`]; what fetching a key fails with.
+    async fn signs_urls(&self, _wish: &UrlWish<'_>) -> Result<Box<dyn SignedUrls>, Error> {
+        Err(Error::internal("the URLs of this storage are signed with its credentials"))
     }
 
     /// What is known of it without asking anyone. Its revocation is `Minutes` where it is configured how what was fetched is ended

@@ -2,15 +2,16 @@
 
 use std::collections::HashMap;
 
-use valetkey_core::credential::S3Keys;
+use valetkey_core::credential::{Credential, S3Keys};
 use valetkey_core::id::StorageId;
 use valetkey_core::keyring::{Keyring, SharedKeyring};
-use valetkey_core::name::Name;
+use valetkey_core::name::{BucketName, Name};
 use valetkey_core::nouns::vault::Vault;
-use valetkey_core::port::Revocations;
-use valetkey_core::scope::Actions;
-use valetkey_core::storage::{ExternalConfig, Quota, Revocability, Sharing};
+use valetkey_core::port::{Revocations, UrlSigner as _};
+use valetkey_core::scope::{Actions, Path, Paths};
+use valetkey_core::storage::{ExternalConfig, Quota, Revocability, Sharing, Storage, StorageKind};
 use valetkey_core::time::{Clock as _, Entropy};
+use valetkey_core::{Kind, Secret};
 use valetkey_testkit::chance::SeededEntropy;
 use valetkey_testkit::clock::FixedClock;
 
@@ -27,7 +28,7 @@ impl Revocations for Nobody {
         false
     }
 
-    async fn scope(&self, _: LeaseId) -> Result<Option<Arc<Scope>>, Error> {
+    async fn rights(&self, _: LeaseId) -> Result<Option<Arc<Rights>>, Error> {
         Ok(None)
     }
 }
@@ -42,6 +43,7 @@ fn issuers(secrets: &str) -> (Issuers, Storage, Timestamp) {
         token_dirs: Vec::new(),
         machine_identity_hosts: valetkey_core::hosts::Trusted::parse([]).unwrap(),
         identity: None,
+        health: valetkey_core::health::Health::new(clock.clone()),
         clock: clock.clone(),
         entropy: entropy.clone(),
         nodes: valetkey_core::fair::LiveNodes::default(),
@@ -71,9 +73,9 @@ fn issuers(secrets: &str) -> (Issuers, Storage, Timestamp) {
     (Issuers::new(Embedded::new(keyring, entropy), fetchers, cache), storage, clock.now())
 }
 
-fn scope(paths: &[Path]) -> Scope {
+fn scope(paths: &[Path]) -> Rights {
     let bucket = BucketName::parse("lake").unwrap();
-    Scope::new(bucket, Paths::only(paths.iter().cloned()).unwrap(), Actions::READ).unwrap()
+    Rights::of(bucket, Paths::only(paths.iter().cloned()).unwrap(), Actions::READ).unwrap()
 }
 
 fn vended(now: Timestamp) -> Credential {
@@ -123,4 +125,23 @@ async fn where_cloudflare_makes_them_what_was_vended_opens_single_objects_or_the
         let refused = issuers.one(&storage, &vended(now), &scope(&[wide]), b"jobs/a", now, until).unwrap_err();
         assert_eq!(refused.kind(), Kind::Invalid);
     }
+}
+
+#[tokio::test]
+async fn a_tables_urls_at_r2_each_hold_a_credential_of_their_own_or_there_are_none() {
+    let (own, storage, now) = issuers(r#"{"secret_access_key":"parent-secret"}"#);
+    let scope = scope(&[Path::directory(b"t").unwrap()]);
+    let until = Lifetime::secs(3600).ends(now);
+    let urls = own.signs_each(&storage, &vended(now), &scope, now, until).await.unwrap();
+    let tokens: Vec<String> = ["t/a", "t/b"]
+        .map(|key| query(urls.url(key.as_bytes()).unwrap().reveal())["X-Amz-Security-Token"].clone())
+        .to_vec();
+    assert_ne!(tokens[0], tokens[1]);
+    let one = own.one(&storage, &vended(now), &scope, b"t/a", now, until).unwrap();
+    assert_eq!(query(one.reveal())["X-Amz-Expires"], "600", "no longer than what was vended");
+    assert_eq!(urls.url(b"t2/a").map(drop).unwrap_err().kind(), Kind::Internal);
+    let (api, storage, now) = issuers(r#"{"api_token":"token"}"#);
+    let refused = api.signs_each(&storage, &vended(now), &scope, now, until).await.map(drop).unwrap_err();
+    assert_eq!(refused.kind(), Kind::Invalid);
+    assert!(refused.message().contains("`secret_access_key`"), "{refused}");
 }

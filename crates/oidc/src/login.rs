@@ -24,6 +24,8 @@ const FRESH: SignedDuration = SignedDuration::from_mins(10);
 const PEACE: SignedDuration = SignedDuration::from_secs(5);
 /// How many at a time ask one issuer for a token: people, who come one by one.
 const TURNS: usize = 8;
+/// How long a login waits for one.
+const WAITS: std::time::Duration = std::time::Duration::from_secs(5);
 /// The largest answer that is read: three tokens of the longest kind, and some.
 const MOST_BYTES: usize = 4 * LONGEST_TOKEN;
 
@@ -119,7 +121,9 @@ impl Logins for Endpoints {
         }
         let endpoint = document.token_endpoint.as_deref().ok_or_else(|| without_pages(provider))?;
         let issuer = self.issuer(provider);
-        let _turn = issuer.turns.try_acquire().map_err(|_| away(provider, "too many log in at once".to_owned()))?;
+        let crowded = || away(provider, "too many log in at once".to_owned());
+        let turn = tokio::time::timeout(WAITS, issuer.turns.acquire()).await;
+        let _turn = turn.map_err(|_| crowded())?.map_err(|_| crowded())?;
         let form = [
             ("grant_type", "authorization_code"),
             ("client_id", &client.client_id),

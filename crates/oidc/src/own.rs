@@ -118,6 +118,14 @@ impl Pair {
     }
 }
 
+/// The public half of a key, as a JSON Web Key.
+fn public(pair: &Pair, algorithm: SigningAlgorithm, kid: &str) -> Option<Value> {
+    let mut public = json!({ "use": "sig", "alg": algorithm.as_str(), "kid": kid });
+    let members = pair.public()?.into_iter().map(|(name, value)| (name.to_owned(), Value::String(value)));
+    public.as_object_mut()?.extend(members);
+    Some(public)
+}
+
 impl Own {
     /// An issuer of this name, with these keys.
     pub fn new(
@@ -166,8 +174,13 @@ impl Own {
         let keys = self.keys.signing_keys().await?;
         let old = keys.iter().filter(|key| !ring.is_current(&key.sealed));
         let again = |key: &SigningKey| Ok((key.kid.clone(), self.seal(&key.kid, &self.unsealed(key)?)?));
-        let again: Vec<_> = old.map(again).collect::<Result<_, Error>>()?;
-        if again.is_empty() { Ok(()) } else { self.keys.reseal_signing_keys(again).await }
+        // One that nothing opens does not keep the others from being sealed.
+        let (again, lost): (Vec<_>, Vec<_>) = old.map(again).partition(Result::is_ok);
+        let again: Vec<_> = again.into_iter().flatten().collect();
+        if !again.is_empty() {
+            self.keys.reseal_signing_keys(again).await?;
+        }
+        lost.into_iter().find_map(Result::err).map_or(Ok(()), Err)
     }
 
     fn seal(&self, kid: &str, private: &Secret<Vec<u8>>) -> Result<Box<[u8]>, Error> {
@@ -237,6 +250,15 @@ impl OwnIdentity for Own {
         self.keys.signing_keys().await
     }
 
+    async fn genuine_keys(&self) -> Result<Vec<SigningKey>, Error> {
+        let keys = self.keys.signing_keys().await?;
+        let own = |key: &&SigningKey| match self.pair(key, &keys).map(|pair| public(&pair, key.algorithm, &key.kid)) {
+            Ok(Some(own)) => serde_json::from_str::<Value>(&key.public).is_ok_and(|public| public == own),
+            Ok(None) | Err(_) => false,
+        };
+        Ok(keys.iter().filter(own).cloned().collect())
+    }
+
     async fn make_key(
         &self,
         algorithm: SigningAlgorithm,
@@ -251,10 +273,7 @@ impl OwnIdentity for Own {
         // The start of its thumbprint (RFC 7638): all that matters is that it is another for each key.
         let thumbprint = digest(&SHA256, format!("{{{}}}", canonical.join(",")).as_bytes());
         let kid: Box<str> = HEXLOWER.encode(thumbprint.as_ref().get(..8).unwrap_or_default()).into();
-        let mut public = json!({ "use": "sig", "alg": algorithm.as_str(), "kid": kid });
-        if let Some(public) = public.as_object_mut() {
-            public.extend(members.into_iter().map(|(name, value)| (name.to_owned(), Value::String(value))));
-        }
+        let public = public(&pair, algorithm, &kid).ok_or_else(|| failed("made"))?;
         let sealed = self.seal(&kid, &pair.private().ok_or_else(|| failed("made"))?)?;
         // As a database keeps them.
         let ms = |at: Timestamp| Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at);

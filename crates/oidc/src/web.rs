@@ -8,6 +8,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
 use reqwest::{Client, Response, StatusCode, Url};
 use serde::Deserialize;
+use tokio::time::Instant;
 use valetkey_core::Error;
 use valetkey_core::nouns::identity::check_url;
 
@@ -70,14 +71,33 @@ impl Web {
         Ok(document)
     }
 
-    /// What is at an address, if it is no more than so many bytes.
+    /// What is at an address, if it is no more than so many bytes. One that breaks off or fails is asked once more, within the same time.
     pub(crate) async fn get(&self, url: &str, most: usize) -> Result<Answer, String> {
-        let mut response = self.http.get(self.url(url)?).send().await.map_err(|error| failed(&error))?;
-        if response.status() != StatusCode::OK {
-            return Err(format!("it answered {}", response.status().as_u16()));
+        let url = self.url(url)?;
+        let began = Instant::now();
+        let first = self.once(url.clone(), most, PATIENCE).await;
+        let left = PATIENCE.saturating_sub(began.elapsed());
+        match first {
+            Err(Unanswered { passes: true, .. }) if !left.is_zero() => self.once(url, most, left).await,
+            first => first,
+        }
+        .map_err(|unanswered| unanswered.said)
+    }
+
+    async fn once(&self, url: Url, most: usize, patience: Duration) -> Result<Answer, Unanswered> {
+        let broken = |error: reqwest::Error| Unanswered { said: failed(&error), passes: !error.is_timeout() };
+        let mut response = self.http.get(url).timeout(patience).send().await.map_err(broken)?;
+        let status = response.status();
+        if status != StatusCode::OK {
+            let passes = matches!(status.as_u16(), 500 | 502 | 504);
+            return Err(Unanswered { said: format!("it answered {}", status.as_u16()), passes });
         }
         let max_age = response.headers().get(CACHE_CONTROL).and_then(|value| value.to_str().ok()).and_then(max_age);
-        Ok(Answer { body: body(&mut response, most).await?, max_age })
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(broken)? {
+            keep(&mut body, &chunk, most).map_err(|said| Unanswered { said, passes: false })?;
+        }
+        Ok(Answer { body, max_age })
     }
 
     /// What an address answers to a form, if it is no more than so many bytes.
@@ -117,12 +137,23 @@ impl Web {
 async fn body(response: &mut Response, most: usize) -> Result<Vec<u8>, String> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| failed(&error))? {
-        if body.len() + chunk.len() > most {
-            return Err(format!("it answered more than {most} bytes"));
-        }
-        body.extend_from_slice(&chunk);
+        keep(&mut body, &chunk, most)?;
     }
     Ok(body)
+}
+
+fn keep(body: &mut Vec<u8>, chunk: &[u8], most: usize) -> Result<(), String> {
+    if body.len() + chunk.len() > most {
+        return Err(format!("it answered more than {most} bytes"));
+    }
+    body.extend_from_slice(chunk);
+    Ok(())
+}
+
+/// Why nothing was answered, and whether a second request may do better: one after a silence would only double the wait.
+struct Unanswered {
+    said: String,
+    passes: bool,
 }
 
 fn failed(error: &reqwest::Error) -> String {

@@ -30,6 +30,8 @@ struct Stub {
     url: String,
     discovery: Mutex<Answer>,
     keys: Mutex<Answer>,
+    /// What it answers first when it is asked for keys.
+    fails: Mutex<Vec<u16>>,
     asked: AtomicUsize,
     oidc: Oidc,
 }
@@ -48,6 +50,7 @@ impl Stub {
             url,
             discovery: Mutex::new(answer(discovery)),
             keys: Mutex::new(answer(jwks(signers.iter().copied()))),
+            fails: Mutex::default(),
             asked: AtomicUsize::new(0),
             oidc: Oidc::new(Web::new(["127.0.0.1".to_owned()]).unwrap()),
         });
@@ -56,7 +59,9 @@ impl Stub {
             let (status, headers, body) = match uri.path() {
                 "/keys" => {
                     own.asked.fetch_add(1, Ordering::SeqCst);
-                    own.keys.lock().unwrap().clone()
+                    let failure = own.fails.lock().unwrap().pop();
+                    failure
+                        .map_or_else(|| own.keys.lock().unwrap().clone(), |status| (status, Vec::new(), String::new()))
                 }
                 "/.well-known/openid-configuration" => own.discovery.lock().unwrap().clone(),
                 _ => (404, Vec::new(), String::new()),
@@ -161,6 +166,24 @@ async fn keys_are_used_for_a_day_while_their_issuer_is_away() {
     // It was asked just now, and is asked again soon.
     assert_eq!(stub.verdict(&known, 86_402).await, Err(Kind::Unavailable));
     stub.verdict(&known, 86_405).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_issuer_that_fails_is_asked_once_more_and_no_more() {
+    for status in [500, 502, 504] {
+        let known = key("known");
+        let stub = Stub::start(&[&known]).await;
+        stub.fails.lock().unwrap().push(status);
+        stub.verdict(&known, 0).await.unwrap();
+        assert_eq!(stub.asked(), 2, "{status}");
+    }
+    for (statuses, asked) in [(vec![500, 500], 2), (vec![503], 1), (vec![404], 1)] {
+        let known = key("known");
+        let stub = Stub::start(&[&known]).await;
+        stub.fails.lock().unwrap().extend(&statuses);
+        assert_eq!(stub.verdict(&known, 0).await, Err(Kind::Unavailable), "{statuses:?}");
+        assert_eq!(stub.asked(), asked, "{statuses:?}");
+    }
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use valetkey_core::keyring::{Keyring, SharedKeyring};
 use valetkey_core::name::Name;
 use valetkey_core::nouns::identity::{Algorithm, IdentityProvider, KeySource, Preset, Signatures as _, SubjectClaim};
 use valetkey_core::nouns::signing::{
-    OwnIdentity as _, SigningAdmin as _, SigningAlgorithm, SigningKeys as _, TokenFor, published, signer,
+    OwnIdentity as _, SigningAdmin as _, SigningAlgorithm, SigningKey, SigningKeys as _, TokenFor, published, signer,
 };
 use valetkey_core::time::Clock as _;
 use valetkey_oidc::{Oidc, Own, Web};
@@ -139,6 +139,43 @@ async fn keys_are_sealed_with_the_keyring_and_sealed_again_with_its_next_key() {
     let refused = all.node(5).token(&wanted).await.map(drop).unwrap_err();
     assert!(format!("{refused:?}").contains("a key that is gone"), "{refused:?}");
     assert!(all.node(5).reseal().await.is_err());
+}
+
+#[tokio::test]
+async fn a_key_that_only_the_database_says_is_ours_is_not_published() {
+    let all = Issuing::new();
+    let own = all.node(2);
+    own.settle(None).await.unwrap();
+    assert_eq!(own.genuine_keys().await.unwrap().len(), 2);
+    // Who writes into the database, and has no keyring: a key of their own under another's seal, and one without any.
+    let stranger = Issuing::new();
+    stranger.keyring.replace(ring(&[9]));
+    let foreign = stranger.node(7).make_key(SigningAlgorithm::Es256, all.clock.now(), all.clock.now()).await.unwrap();
+    let known = all.memory.signing_keys().await.unwrap();
+    let ours = known.iter().find(|key| key.algorithm == SigningAlgorithm::Es256).unwrap();
+    let lent = SigningKey { public: foreign.public.clone(), ..ours.clone() };
+    for bad in [foreign, lent] {
+        let memory = Arc::new(Memory::new(Arc::new(SeededEntropy::new(1))));
+        memory.add_signing_key(bad, None, all.clock.now()).await.unwrap();
+        let other = Issuing { memory, clock: all.clock.clone(), keyring: all.keyring.clone() };
+        assert_eq!(other.node(3).genuine_keys().await.unwrap(), []);
+    }
+}
+
+#[tokio::test]
+async fn one_key_that_nothing_opens_does_not_keep_the_others_from_being_sealed() {
+    let all = Issuing::new();
+    all.node(2).settle(None).await.unwrap();
+    let stranger = Issuing::new();
+    stranger.keyring.replace(ring(&[9]));
+    let lost = stranger.node(7).make_key(SigningAlgorithm::Es256, all.clock.now(), all.clock.now()).await.unwrap();
+    let known = all.memory.signing_keys().await.unwrap();
+    let newest = known.iter().find(|key| key.algorithm == SigningAlgorithm::Es256).unwrap().kid.clone();
+    all.memory.add_signing_key(lost, Some(&newest), all.clock.now()).await.unwrap();
+    all.keyring.replace(ring(&[2, 1]));
+    assert!(all.node(3).reseal().await.is_err(), "and it is said");
+    all.keyring.replace(ring(&[2]));
+    assert_eq!(all.node(4).genuine_keys().await.unwrap().len(), 2);
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ use valetkey_core::keyring::{Keyring, SharedKeyring};
 use valetkey_core::lease::{Lease, Provenance};
 use valetkey_core::name::BucketName;
 use valetkey_core::port::Revocations;
-use valetkey_core::scope::{Actions, Paths, Scope};
+use valetkey_core::scope::{Actions, Paths, Rights};
 use valetkey_core::time::{Clock as _, random_10};
 use valetkey_s3::{Config, Endpoint, World};
 use valetkey_testkit::chance::SeededEntropy;
@@ -48,7 +48,7 @@ impl Revocations for Open {
         false
     }
 
-    async fn scope(&self, _: LeaseId) -> Result<Option<Arc<Scope>>, valetkey_core::Error> {
+    async fn rights(&self, _: LeaseId) -> Result<Option<Arc<Rights>>, valetkey_core::Error> {
         Ok(None)
     }
 }
@@ -135,6 +135,8 @@ async fn main() -> Outcome<()> {
         leases: Arc::new(Open),
         parents: Arc::new(Memory::new(Arc::clone(&entropy) as Arc<_>)),
         quotas: Arc::new(Memory::new(Arc::clone(&entropy) as Arc<_>)),
+        health: valetkey_core::health::Health::new(Arc::clone(&clock) as Arc<_>),
+        meter: Arc::new(Memory::new(Arc::clone(&entropy) as Arc<_>)),
         clock: Arc::clone(&clock) as Arc<_>,
         entropy: Arc::clone(&entropy) as Arc<_>,
         budget: Budget::new(256 * 1024 * 1024),
@@ -163,7 +165,7 @@ async fn main() -> Outcome<()> {
         caller: CallerId::new(now, random_10(&*entropy)),
         token: TokenId::new(now, random_10(&*entropy)),
         storage,
-        scope: Arc::new(Scope::new(bucket, Paths::Whole, Actions::READ_WRITE).ok_or("no action")?),
+        rights: Arc::new(Rights::of(bucket, Paths::Whole, Actions::READ_WRITE).ok_or("no action")?),
         grants: [].into(),
         dialect: "example".into(),
         credits: 0,

@@ -36,10 +36,12 @@ use valetkey_core::cors::{CorsRules, Rules};
 use valetkey_core::error::Noun;
 use valetkey_core::fair::Budget;
 use valetkey_core::field::{Attribute, Field};
+use valetkey_core::health::Health;
 use valetkey_core::id::{AccountId, StorageId};
 use valetkey_core::keyring::SharedKeyring;
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::nouns::parent::Parents;
+use valetkey_core::nouns::usage::Meter;
 use valetkey_core::port::Revocations;
 use valetkey_core::time::{Clock, Entropy};
 use valetkey_core::{Error, Kind};
@@ -49,6 +51,7 @@ pub use crate::backup::hold;
 use crate::bucket::Buckets;
 use crate::error::NO_ROOM;
 use crate::forward::context::Kit;
+use crate::gate::alarm::Bursts;
 use crate::gate::session::{Live, Liveness};
 use crate::gate::{Gate, Hosts};
 use crate::gateway::door::Door;
@@ -172,12 +175,16 @@ impl Config {
 pub struct World {
     /// The keys that credentials are verified with.
     pub keyring: SharedKeyring,
-    /// Which credentials were ended early, and the scopes too long to be carried.
+    /// Which credentials were ended early, and the rights too long to be carried.
     pub leases: Arc<dyn Revocations>,
     /// The parent access keys, and what they may reach.
     pub parents: Arc<dyn Parents>,
     /// What accounts may keep, where that is said for them alone.
     pub quotas: Arc<dyn Quotas>,
+    /// Where it is told how the storages behind the gateway answer.
+    pub health: Health,
+    /// Where it is told what goes over the endpoint.
+    pub meter: Arc<dyn Meter>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Randomness, for names of requests and uploads.
@@ -197,6 +204,7 @@ pub struct Endpoint {
     gate: Arc<Gate>,
     objects: Arc<Objects>,
     buckets: Arc<Buckets>,
+    health: Health,
 }
 
 /// Headers of an answer that the pages of [`Config::cors`] may read, beside those that every page may.
@@ -279,7 +287,7 @@ impl Endpoint {
         } = config;
         let region = HeaderValue::from_str(&region)
             .map_err(|_| Error::new(Kind::Invalid, "the region of the endpoint cannot stand in a header"))?;
-        let World { keyring, leases, parents, quotas, clock, entropy, budget, tasks } = world;
+        let World { keyring, leases, parents, quotas, health, meter, clock, entropy, budget, tasks } = world;
         let setup = Setup {
             data_dir: &data_dir,
             inline_bytes: limits.inline_bytes,
@@ -302,7 +310,7 @@ impl Endpoint {
         builder.set_auth(NoProof);
         builder.set_access(Access { list_buckets });
         let hosts = Hosts::new(&domains, r2_hosts);
-        let (behind, scopes) = (builder.build(), gate::scopes());
+        let (behind, kept) = (builder.build(), gate::kept());
         let standing = Arc::new(Liveness { leases, parents, clock });
         let own = Arc::clone(&buckets);
         let kit = Kit {
@@ -323,14 +331,16 @@ impl Endpoint {
             limits,
             keyring,
             standing,
+            meter,
+            bursts: Bursts::default(),
             budget,
             entropy,
             tasks,
             cors: cors.map(Arc::new),
-            scopes,
+            kept,
             kit,
         };
-        Ok(Self { gate: Arc::new(gate), objects, buckets })
+        Ok(Self { gate: Arc::new(gate), objects, buckets, health })
     }
 
     /// Whether objects can be written: for readiness.
@@ -359,7 +369,7 @@ impl Endpoint {
 
     /// Serves the buckets of another store too, through `backend`, and counts its failures under its name; in place of an earlier one, whose requests run to their end.
     pub fn attach(&self, (storage, name): (StorageId, &Name), backend: Arc<dyn Backend>) {
-        self.buckets.attach(storage, Door::new(backend, name));
+        self.buckets.attach(storage, Door::new(backend, name, self.health.of(storage)));
     }
 
     /// Serves another store's buckets no more; requests on their way run to their end.

@@ -20,6 +20,11 @@ pub trait Connection: Sized + Send + Debug {
     /// Begins a transaction that writes.
     fn begin(&mut self) -> impl Future<Output = Ends> + Send;
 
+    /// Begins a transaction that writes something of its own beside what others write.
+    fn begin_beside(&mut self) -> impl Future<Output = Ends> + Send {
+        self.begin()
+    }
+
     /// Keeps what the transaction wrote.
     fn commit(&mut self) -> impl Future<Output = Ends> + Send;
 
@@ -36,6 +41,12 @@ pub trait Connection: Sized + Send + Debug {
 
     /// A small write that changes nothing anybody reads.
     fn trial(&mut self) -> impl Future<Output = Ends> + Send;
+
+    /// Finds out, within a transaction, whether there is room for more than that small write, and leaves nothing behind: it is asked after
+    /// a write failed.
+    fn find_room(&mut self) -> impl Future<Output = Ends> + Send {
+        std::future::ready(Ok(()))
+    }
 
     /// Closes the connection.
     fn close(self) -> impl Future<Output = Result<(), sqlx::Error>> + Send;

@@ -137,6 +137,11 @@ impl Health {
         }
     }
 
+    /// Whether the last write failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        matches!(self.state().last, Last::Failed)
+    }
+
     /// A trial is being made.
     pub(crate) fn trying(&self) {
         self.state().tried = Some(Instant::now());

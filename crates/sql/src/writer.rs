@@ -80,7 +80,16 @@ impl<C: Connection> Writer<C> {
         let room = tokio::task::spawn_blocking(move || (whose.find_room(), trial)).await;
         let (room, trial) = room.map_err(|error| sqlx::Error::Io(std::io::Error::other(error)))?;
         let done = match room {
-            Ok(()) => self.change(async |db: &mut C| db.trial().await).await.map_err(Fault::into_error),
+            Ok(()) => {
+                let failed = self.health.has_failed();
+                let change = async |db: &mut C| {
+                    if failed {
+                        db.find_room().await?;
+                    }
+                    db.trial().await
+                };
+                self.change(change).await.map_err(Fault::into_error)
+            }
             Err(error) => {
                 let error = sqlx::Error::Io(error);
                 self.health.failed(&error);
@@ -116,13 +125,32 @@ impl<C: Connection> Writing<'_, C> {
     ///
     /// # Errors
     /// What the change was refused with, or what the database failed with.
-    pub async fn change<T, E: Failure + std::error::Error + 'static>(
+    pub fn change<T, E: Failure + std::error::Error + 'static>(
         &mut self,
+        change: impl AsyncFnOnce(&mut C) -> Result<T, E>,
+    ) -> impl Future<Output = Result<T, Fault<E>>> {
+        self.change_by(Begins::Alone, change)
+    }
+
+    /// The same for something of one's own, written beside what others write.
+    ///
+    /// # Errors
+    /// What the change was refused with, or what the database failed with.
+    pub fn append<T, E: Failure + std::error::Error + 'static>(
+        &mut self,
+        change: impl AsyncFnOnce(&mut C) -> Result<T, E>,
+    ) -> impl Future<Output = Result<T, Fault<E>>> {
+        self.change_by(Begins::Beside, change)
+    }
+
+    async fn change_by<T, E: Failure + std::error::Error + 'static>(
+        &mut self,
+        begins: Begins,
         change: impl AsyncFnOnce(&mut C) -> Result<T, E>,
     ) -> Result<T, Fault<E>> {
         // INVARIANT: the connection is out of its place from here on, and only a good end puts it back.
         let mut connection = self.take().await.map_err(|error| self.told(Fault::Undone(E::of(error))))?;
-        match attempt(&mut connection, change).await {
+        match attempt(&mut connection, begins, change).await {
             Ok(done) => {
                 self.writer.health.kept();
                 self.place.connection = Some(connection);
@@ -177,6 +205,13 @@ impl<C: Connection> Writing<'_, C> {
     }
 }
 
+/// How a transaction begins.
+#[derive(Clone, Copy, Debug)]
+enum Begins {
+    Alone,
+    Beside,
+}
+
 /// A change that did not end well. The connection is clean if it said that everything was rolled back.
 struct Ended<E> {
     fault: Fault<E>,
@@ -185,10 +220,14 @@ struct Ended<E> {
 
 async fn attempt<C: Connection, T, E: Failure>(
     connection: &mut C,
+    begins: Begins,
     change: impl AsyncFnOnce(&mut C) -> Result<T, E>,
 ) -> Result<T, Ended<E>> {
-    let begun = connection.begin().await;
-    begun.map_err(|error| Ended { fault: Fault::Undone(E::of(error)), clean: false })?;
+    let started = match begins {
+        Begins::Alone => connection.begin().await,
+        Begins::Beside => connection.begin_beside().await,
+    };
+    started.map_err(|error| Ended { fault: Fault::Undone(E::of(error)), clean: false })?;
     match change(connection).await {
         Ok(done) => match connection.commit().await {
             Ok(()) => Ok(done),

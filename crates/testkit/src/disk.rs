@@ -17,16 +17,19 @@ pub enum Fault {
     Full,
     /// `fsync` and `fdatasync` fail.
     Unsync,
+    /// Nothing can be read.
+    Unread,
 }
 
 impl Fault {
-    /// Both.
+    /// Those of what is written.
     pub const ALL: [Self; 2] = [Self::Full, Self::Unsync];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Full => "full",
             Self::Unsync => "unsync",
+            Self::Unread => "unread",
         }
     }
 }
@@ -87,9 +90,19 @@ impl FaultyDisk {
         fs::write(self.control.join(fault.name()), []).unwrap();
     }
 
+    /// Has no more room than what its files take now: what goes makes room for what comes.
+    ///
+    /// # Panics
+    /// When its files cannot be looked at, or the test's own files not be written.
+    pub fn fill(&self) {
+        let sizes = fs::read_dir(&self.root).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len());
+        fs::write(self.control.join("room"), sizes.sum::<u64>().to_string()).unwrap();
+    }
+
     /// Is well again.
     pub fn heal(&self) {
-        for fault in Fault::ALL {
+        let _ = fs::remove_file(self.control.join("room"));
+        for fault in [Fault::Full, Fault::Unsync, Fault::Unread] {
             let _ = fs::remove_file(self.control.join(fault.name()));
         }
     }

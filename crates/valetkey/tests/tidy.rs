@@ -228,7 +228,7 @@ const ADDED: &[(&str, &str, &[&str], &[&str])] = &[
         "a kind of storage",
         "/issuers/src/gcs/",
         &["StorageKind::Gcs", "gcs::KIND", "Self::Gcs =>"],
-        &["crates/core/src/storage.rs", "crates/issuers/src/fetchers.rs", "crates/issuers/src/lib.rs"],
+        &["crates/core/src/storage.rs", "crates/issuers/src/fetchers.rs", "crates/issuers/src/urls.rs"],
     ),
     (
         "a dialect",

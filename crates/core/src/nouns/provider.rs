@@ -1,7 +1,9 @@
 //! What a kind of storage knows of itself. One implementation lies beside each kind; the binary passes the list.
 
+use crate::credential::{LeftOut, Narrowed};
 use crate::error::Error;
 use crate::hosts::Hosts;
+use crate::scope::{Action, Actions};
 use crate::secret::Secret;
 use crate::storage::{Revocability, Storage, StorageKind};
 use crate::time::Lifetime;
@@ -72,6 +74,34 @@ pub struct Hints {
     pub rights: Option<&'static str>,
     /// What its credentials may open beyond their actions, and what they may not, although some store of its kind might.
     pub beyond: &'static [(Extra, Documented)],
+    /// What is open of that, in words.
+    pub also: &'static [Beyond],
+}
+
+/// What a storage allows with an action beyond what the action says: a line of the manual (`docs/storages.md`, "What a credential
+/// allows beyond its actions"), and what a response says where it is so.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Beyond {
+    /// The action.
+    pub with: Action,
+    /// How the storage says it, or when this is so; empty where there is nothing to add.
+    pub when: &'static str,
+    /// What else is allowed.
+    pub also: &'static str,
+    /// How that is avoided; empty where it is not.
+    pub avoided: &'static str,
+}
+
+impl Beyond {
+    /// What a response says of it.
+    pub fn said(&self) -> Narrowed {
+        Narrowed { what: LeftOut::Beyond(self.with), why: self.also.into() }
+    }
+
+    /// What a response says of a credential for these actions.
+    pub fn of(rows: &'static [Self], actions: Actions) -> impl Iterator<Item = Narrowed> {
+        rows.iter().filter(move |row| actions.contains(row.with)).map(Self::said)
+    }
 }
 
 /// What the documentation says of an extra.
@@ -105,6 +135,8 @@ pub enum Extra {
     Snapshot,
     /// Read an earlier snapshot.
     Earlier,
+    /// Read an object by its version.
+    Version,
     /// Replace an object's metadata.
     Metadata,
     /// Replace an object's tags.

@@ -16,7 +16,7 @@ use crate::lease::{LeaseRecord, Revocation, Revoker};
 use crate::name::{BucketName, Name};
 use crate::nouns::dataset::{Datasets, NewDataset};
 use crate::nouns::node::Node;
-use crate::nouns::policy_set::{Owns, State};
+use crate::nouns::policy_set::{Managed, Owns, State};
 use crate::nouns::removal::{Amendment, How, Plan, Thing};
 use crate::nouns::request::Requests;
 use crate::nouns::usage::Balance;
@@ -280,6 +280,8 @@ pub trait Catalog: Datasets + Requests {
     async fn grants(&self, account: AccountId) -> Result<Vec<Grant>, Error>;
     /// A page of the grants of one account or all.
     async fn list_grants(&self, filter: &GrantFilter<'_>) -> Result<Vec<Grant>, Error>;
+    /// Those of some things that policy sets own, and whose they are.
+    async fn owned(&self, things: &[Thing]) -> Result<Vec<(Thing, Managed)>, Error>;
     /// What there is of the accounts that a policy set may own, or owns.
     async fn policy_state(&self, owner: &Name, owns: &Owns) -> Result<State, Error>;
     /// The groups of an account, or of all, in order of their names.

@@ -21,6 +21,7 @@ use crate::nouns::dataset::Dataset;
 use crate::nouns::identity::IdentityProvider;
 use crate::nouns::request::RequestRule;
 use crate::storage::StorageKind;
+use crate::template::Placeholder;
 use crate::token::Maker;
 
 /// Something that can be removed.
@@ -418,6 +419,21 @@ pub enum Amendment {
 }
 
 impl Amendment {
+    /// What is changed.
+    pub fn thing(&self) -> Thing {
+        match self {
+            Self::Account(account) => Thing::Account(account.id),
+            Self::Caller { id, .. } => Thing::Caller(*id),
+            Self::Token { id, .. } => Thing::Token(*id),
+            Self::Grant(grant) => Thing::Grant(grant.id),
+            Self::Group(group) => Thing::Group(group.id),
+            Self::Dataset(dataset) => Thing::Dataset(dataset.id),
+            Self::Workspace { id, .. } => Thing::Workspace(*id),
+            Self::IdentityProvider(provider) => Thing::IdentityProvider(provider.id),
+            Self::RequestRule(rule) => Thing::RequestRule(rule.id),
+        }
+    }
+
     /// Whether a grant gives less from now on than it did.
     pub fn narrows(&self, before: &Grant, now: Timestamp) -> bool {
         let Self::Grant(after) = self else { return false };
@@ -427,7 +443,7 @@ impl Amendment {
             || after.from.is_some_and(|from| now < from)
             || after.max_lifetime < before.max_lifetime
             || !after.scope.actions().contains_all(before.scope.actions())
-            || !after.scope.paths().cover_paths(before.scope.paths())
+            || !after.scope.cover_paths(&before.scope)
     }
 
     /// Whether a lease that was opened under the grant or with the token has more than that allows after the change.
@@ -460,19 +476,60 @@ impl Amendment {
     }
 }
 
+/// Whose name changes: what was opened by grants whose templates were filled in with it ends, for whoever has that name next has the places.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Renamed {
+    /// An account's.
+    Account(AccountId),
+    /// A caller's.
+    Caller(CallerId),
+}
+
+impl Renamed {
+    /// Those of some grants that were filled in with the name.
+    pub fn filled<'g>(self, grants: impl IntoIterator<Item = &'g Grant>) -> BTreeSet<GrantId> {
+        let placeholder = match self {
+            Self::Account(_) => Placeholder::AccountName,
+            Self::Caller(_) => Placeholder::CallerName,
+        };
+        let filled = |grant: &&Grant| {
+            grant.scope.template().is_some_and(|template| template.placeholders().contains(&&placeholder))
+        };
+        grants.into_iter().filter(filled).map(|grant| grant.id).collect()
+    }
+
+    /// Whether that is who something was opened for.
+    pub fn is(self, account: AccountId, caller: CallerId) -> bool {
+        match self {
+            Self::Account(own) => own == account,
+            Self::Caller(own) => own == caller,
+        }
+    }
+}
+
 /// Whether a lease takes from a grant, as it was, what that no longer gives. A lease of several grants has of each what it covers.
 fn exceeds(before: &Grant, after: &Grant, lease: &crate::lease::Lease, now: Timestamp) -> bool {
     use crate::scope::Paths;
     let time = after.from.is_some_and(|from| now < from) || after.until.is_some_and(|until| until < lease.until);
     let long = crate::time::Lifetime::between(lease.opened, lease.until).is_some_and(|life| life > after.max_lifetime);
-    let (was, is) = (before.scope.paths(), after.scope.paths());
-    let place = match lease.scope.paths() {
-        Paths::Whole => was.cover_paths(&Paths::Whole) && !is.cover_paths(&Paths::Whole),
-        Paths::Only(set) => set
-            .iter()
-            .any(|path| Paths::only([path]).is_ok_and(|path| was.cover_paths(&path) && !is.cover_paths(&path))),
+    let gone =
+        |actions: crate::scope::Actions| !after.scope.actions().contains_all(actions.intersect(before.scope.actions()));
+    let had = |paths: &Paths| match paths {
+        Paths::Whole => vec![Paths::Whole],
+        Paths::Only(set) => set.iter().filter_map(|path| Paths::only([path]).ok()).collect(),
+    };
+    // What the grant did not allow is another's: of that it takes nothing back.
+    let lost = |was: &Paths, is: &Paths, part: &crate::scope::Part| {
+        let counted = part.actions().intersect(before.scope.actions());
+        !counted.is_empty()
+            && had(part.paths()).iter().any(|path| was.cover_paths(path) && (gone(counted) || !is.cover_paths(path)))
+    };
+    let place = match (before.scope.scope(), after.scope.scope()) {
+        (Some(was), Some(is)) => lease.rights.parts().iter().any(|part| lost(was.paths(), is.paths(), part)),
+        // What was filled in is not on record: only a template that holds the other for everyone takes nothing.
+        (Some(_), None) | (None, _) => !after.scope.cover_paths(&before.scope) || gone(lease.rights.actions()),
     };
     // Whether they held for it when it was opened is not on record.
     let unlike = after.conditions.is_some() && after.conditions != before.conditions;
-    time || long || place || unlike || !after.scope.actions().contains_all(lease.scope.actions())
+    time || long || place || unlike
 }

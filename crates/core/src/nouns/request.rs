@@ -13,7 +13,7 @@ use crate::error::{Error, Kind, Noun};
 use crate::field::{Attribute, Field};
 use crate::grant::{Grant, Grantee, Origin};
 use crate::group::Group;
-use crate::id::{AccountId, CallerId, GrantId, GroupId, RequestId, RequestRuleId, StorageId};
+use crate::id::{AccountId, CallerId, GrantId, GroupId, RequestId, RequestRuleId, StorageId, TokenId};
 use crate::name::{Name, redacted};
 use crate::scope::{Path, Paths, Scope};
 use crate::storage::Storage;
@@ -227,6 +227,10 @@ pub struct AccessRequest {
     pub account: AccountId,
     /// Who asks.
     pub caller: CallerId,
+    /// With which token; nothing is known of requests from before that was kept.
+    pub token: Option<TokenId>,
+    /// What that is known by, if it is a session: the identity provider and the subject.
+    pub known_as: Option<Box<str>>,
     /// The rule that it was made under, which may be gone.
     pub rule: RequestRuleId,
     /// The storage of the bucket.
@@ -300,8 +304,21 @@ impl NewRequest {
         now: Timestamp,
     ) -> AccessRequest {
         let Self { scope, secs, reason, rule: _ } = self;
-        let (account, caller, rule) = (by.account, by.id, rule.id);
-        AccessRequest { id, account, caller, rule, storage, scope, secs, reason, made: now, decided: None }
+        let (account, caller, token, rule) = (by.account, by.id, Some(by.token), rule.id);
+        AccessRequest {
+            id,
+            account,
+            caller,
+            token,
+            known_as: None,
+            rule,
+            storage,
+            scope,
+            secs,
+            reason,
+            made: now,
+            decided: None,
+        }
     }
 }
 
@@ -388,7 +405,7 @@ impl AccessRequest {
             to: Grantee::Caller(self.caller),
             storage: self.storage,
             origin: Origin::Request(self.id),
-            scope: self.scope.clone(),
+            scope: self.scope.clone().into(),
             max_lifetime: storage.max_lifetime,
             from: None,
             until: Some(

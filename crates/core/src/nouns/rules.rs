@@ -89,6 +89,7 @@ impl GrantFound {
         if let Some(conditions) = &grant.conditions {
             conditions.check()?;
         }
+        grant.check_template()?;
         Grant::check_times(grant.from, grant.until)
     }
 }

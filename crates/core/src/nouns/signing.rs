@@ -172,6 +172,9 @@ pub trait OwnIdentity: Send + Sync {
     /// The keys there are.
     async fn keys(&self) -> Result<Arc<[SigningKey]>, Error>;
 
+    /// Those whose secret half this server opens, and whose public half is that one's: who wrote into the database made none of them.
+    async fn genuine_keys(&self) -> Result<Vec<SigningKey>, Error>;
+
     /// Makes a key, which is kept nowhere yet.
     async fn make_key(
         &self,

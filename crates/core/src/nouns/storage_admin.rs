@@ -100,6 +100,12 @@ pub trait StorageAdmin: Send + Sync {
     /// `Invalid` with clear words if not.
     fn can_express(&self, storage: &Storage, scope: &Scope) -> Result<(), Error>;
 
+    /// Whether the store has URLs that open one object each, made here. Nobody is asked.
+    ///
+    /// # Errors
+    /// `Invalid` with clear words if not.
+    fn has_urls(&self, storage: &Storage) -> Result<(), Error>;
+
     /// Does not hand out again what the store calls by these names: what they were handed out with was ended.
     ///
     /// # Errors

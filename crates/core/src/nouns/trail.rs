@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
@@ -164,6 +165,8 @@ pub struct Opened {
     pub from: Option<IpAddr>,
     /// The token it was asked for with, where that is not the lease's.
     pub asked_with: Option<TokenId>,
+    /// The leases it was narrowed from, the first one first.
+    pub narrowed_from: Arc<[LeaseId]>,
 }
 
 /// Refusals that were counted together.

@@ -204,7 +204,7 @@ impl Workspace {
             to: opening.to,
             storage: self.storage,
             origin: Origin::Workspace(self.id),
-            scope: scope.ok_or_else(|| Error::internal("a workspace's grant without actions"))?,
+            scope: scope.ok_or_else(|| Error::internal("a workspace's grant without actions"))?.into(),
             max_lifetime,
             from: None,
             until: None,

@@ -10,8 +10,9 @@ use crate::conditions::{Conditions, Facts, Judged};
 use crate::grant::{Grant, GrantTime};
 use crate::id::GrantId;
 use crate::name::BucketName;
-use crate::scope::{Action, Path};
+use crate::scope::{Action, Path, Scope};
 use crate::snapshot::Snapshot;
+use crate::template::Template;
 use crate::word::words;
 
 /// Why one action on one key is allowed or not: each grant of the caller's that came into question, and the verdict.
@@ -74,7 +75,7 @@ pub fn explain(
     facts: &Facts<'_>,
     now: Timestamp,
 ) -> Explanation {
-    let verdict = |grant: &Grant| {
+    let verdict = |grant: &Grant<Scope>| {
         if grant.scope.bucket() != bucket {
             Verdict::OtherBucket
         } else if !grant.scope.paths().cover_key(key) {
@@ -92,10 +93,11 @@ pub fn explain(
             }
         }
     };
-    let allows = |grant: &&Arc<Grant>| verdict(grant) == Verdict::Allows;
+    let allows = |grant: &&Arc<Grant<Scope>>| verdict(grant) == Verdict::Allows;
+    let filled = snapshot.filled(caller, Some(bucket));
     let allowed_by = match Path::object(key) {
-        Ok(path) => snapshot.near(caller, bucket, &path).find(allows).map(|grant| grant.id),
-        Err(_) => snapshot.whole(caller, bucket).find(allows).map(|grant| grant.id),
+        Ok(path) => snapshot.near(caller, bucket, &path).chain(&filled).find(allows).map(|grant| grant.id),
+        Err(_) => snapshot.whole(caller, bucket).chain(&filled).find(allows).map(|grant| grant.id),
     };
     // The telling ones first: those that came nearest to allowing it.
     let rank = |verdict: Verdict| match verdict {
@@ -106,18 +108,56 @@ pub fn explain(
         Verdict::OutsidePaths => 4,
         Verdict::OtherBucket => 5,
     };
-    let judged = |grant: &Grant| {
+    let judged = |conditions: Option<&Conditions>| {
         let judge = |own: &Conditions| own.judge(caller.identity.as_deref(), facts, now);
-        grant.conditions.as_deref().map(judge).unwrap_or_default()
+        conditions.map(judge).unwrap_or_default()
     };
-    let told =
-        |grant: &Arc<Grant>| Considered { verdict: verdict(grant), conditions: Vec::new(), grant: Arc::clone(grant) };
-    let mut considered: Vec<Considered> = snapshot.grants(caller).map(told).collect();
-    considered.sort_by_key(|one| (rank(one.verdict), one.grant.id));
-    let unlisted = considered.len().saturating_sub(LISTED);
-    considered.truncate(LISTED);
-    for one in &mut considered {
-        one.conditions = judged(&one.grant);
+    let subject = snapshot.subject(caller);
+    // One that is not filled in opens nothing: whether it would, the key says as far as it can.
+    let unfilled = |grant: &Grant<Template>| {
+        let meets = Path::object(key).ok().and_then(|path| grant.scope.meets(&path));
+        match (grant.scope.bucket() == bucket, meets) {
+            (false, _) => Verdict::OtherBucket,
+            (true, None) => Verdict::OutsidePaths,
+            (true, Some(_)) => Verdict::ConditionFails,
+        }
+    };
+    let settled = snapshot.settled(caller).map(|grant| (verdict(grant), Told::Settled(grant)));
+    let templates = snapshot.templates(caller).map(|grant| {
+        let verdict = grant.filled(&subject).map_or_else(|_| unfilled(grant), |grant| verdict(&grant));
+        (verdict, Told::Template(grant))
+    });
+    let mut told: Vec<(Verdict, Told<'_>)> = settled.chain(templates).collect();
+    told.sort_by_key(|(verdict, one)| (rank(*verdict), one.id()));
+    let unlisted = told.len().saturating_sub(LISTED);
+    let considered = told.into_iter().take(LISTED).map(|(verdict, one)| match one {
+        Told::Settled(grant) => Considered {
+            verdict,
+            conditions: judged(grant.conditions.as_deref()),
+            grant: Arc::new(Grant::clone(grant).into()),
+        },
+        Told::Template(grant) => {
+            let filled = grant.scope.judge(&subject).into_iter();
+            Considered {
+                verdict,
+                conditions: filled.chain(judged(grant.conditions.as_deref())).collect(),
+                grant: Arc::new(Grant::clone(grant).into()),
+            }
+        }
+    });
+    Explanation { allowed_by, considered: considered.collect(), unlisted }
+}
+
+enum Told<'a> {
+    Settled(&'a Arc<Grant<Scope>>),
+    Template(&'a Arc<Grant<Template>>),
+}
+
+impl Told<'_> {
+    fn id(&self) -> GrantId {
+        match self {
+            Self::Settled(grant) => grant.id,
+            Self::Template(grant) => grant.id,
+        }
     }
-    Explanation { allowed_by, considered, unlisted }
 }

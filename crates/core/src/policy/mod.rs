@@ -2,6 +2,8 @@
 //! "may it?" and "why?".
 
 mod explain;
+mod parts;
+mod shown;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,23 +21,21 @@ use crate::grant::{Grant, GrantTime};
 use crate::id::{AccountId, CallerId, GrantId, LeaseId, ShareId, StorageId, TokenId};
 use crate::name::BucketName;
 use crate::probe;
-use crate::scope::{Action, Actions, Path, Paths, Scope};
+use crate::scope::{Action, Actions, Paths, Rights, Scope};
 use crate::snapshot::Snapshot;
 use crate::storage::Storage;
 use crate::time::Lifetime;
 
 pub use explain::{Considered, Explanation, Verdict, explain};
+use shown::{few_grants, path_shown, paths_shown};
 
 /// The most leases that a credential comes of, one narrowed from the other: each is named in its session token.
 const MOST_NARROWED: usize = 4;
 
-/// The most grants that may decide one ask: each is kept with every lease of it.
-const MOST_GRANTS: usize = 256;
-
 /// Proof that policy said yes.
 ///
 /// * made only by [`decide`]: what has a permit was decided
-/// * its scope is covered by its grants, path by path; without a grant it is an operator's, and inside one check's own directory
+/// * its rights are covered by its grants, path by path and action by action; without a grant it is an operator's, and inside one check's own directory
 /// * its end is no later than the ask, the grants, the caller's token and the store allow
 /// * whoever signed with a key gets nothing that the key does not open itself, and nothing longer
 #[derive(Clone, Debug)]
@@ -45,7 +45,7 @@ pub struct Permit {
     token: TokenId,
     dialect: &'static str,
     storage: Arc<Storage>,
-    scope: Arc<Scope>,
+    rights: Arc<Rights>,
     until: Timestamp,
     credits: u32,
     asked: Asked,
@@ -87,6 +87,13 @@ pub enum Cut {
     },
     /// These actions are not granted.
     Actions(Actions),
+    /// Of a part of the ask: these actions are not granted on these paths.
+    Part {
+        /// Which.
+        actions: Actions,
+        /// Where.
+        paths: Paths,
+    },
 }
 
 /// What bounds a lifetime.
@@ -114,7 +121,7 @@ impl fmt::Display for Bound {
             Self::Token => "the end of the caller's token",
             Self::Storage => "the storage's longest lifetime",
             Self::Given => "what the storage gave",
-            Self::Key => "the end of the key that signed",
+            Self::Key => "the end of the credential that this is narrowed from",
         })
     }
 }
@@ -124,6 +131,7 @@ impl fmt::Display for Cut {
         match self {
             Self::Lifetime { asked, given, by } => write!(f, "lifetime cut from {asked} to {given} by {by}"),
             Self::Actions(actions) => write!(f, "not granted: {actions}"),
+            Self::Part { actions, paths } => write!(f, "not granted on {}: {actions}", paths_shown(paths)),
         }
     }
 }
@@ -154,8 +162,8 @@ impl Permit {
         &self.storage
     }
     /// What may be opened.
-    pub fn scope(&self) -> &Arc<Scope> {
-        &self.scope
+    pub fn rights(&self) -> &Arc<Rights> {
+        &self.rights
     }
     /// Until when; whole seconds.
     pub fn until(&self) -> Timestamp {
@@ -182,7 +190,7 @@ impl Permit {
 /// What the grants give, before time is considered.
 struct Found {
     storage: Arc<Storage>,
-    scope: Arc<Scope>,
+    rights: Arc<Rights>,
     grants: Arc<[GrantId]>,
     max_lifetime: Lifetime,
     until: Option<Timestamp>,
@@ -229,7 +237,7 @@ fn permit(asking: Asking<'_>, ask: &Ask, found: Found) -> Result<Permit, Error> 
     let Asking { snapshot, caller, now, .. } = asking;
     let held = caller.held.as_deref();
     let is_held = asking.is_held(&found);
-    let Found { storage, scope, grants, max_lifetime, until, mut cuts } = found;
+    let Found { storage, rights, grants, max_lifetime, until, mut cuts } = found;
     // SECURITY: whatever is granted to the caller, who has no more than a key of it hands on no more than that key opens.
     if !is_held {
         return Err(Error::new(Kind::Forbidden, "the key that signed this does not open that").at(Field::Paths));
@@ -241,7 +249,7 @@ fn permit(asking: Asking<'_>, ask: &Ask, found: Found) -> Result<Permit, Error> 
     let shape = storage.kind.shape();
     if !ask.carries.contains(&shape) {
         let said =
-            format!("the bucket `{}` is opened by {}, which this API cannot carry", scope.bucket(), shape.as_str());
+            format!("the bucket `{}` is opened by {}, which this API cannot carry", rights.bucket(), shape.as_str());
         return Err(Error::new(Kind::Forbidden, said));
     }
     let (asked, said) = match ask.lifetime {
@@ -294,7 +302,7 @@ fn permit(asking: Asking<'_>, ask: &Ask, found: Found) -> Result<Permit, Error> 
         caller: caller.id,
         token: caller.token,
         dialect: ask.dialect,
-        scope,
+        rights,
         until: given.ends(now),
         credits: snapshot.account().metering.credits(),
         asked: ask.lifetime,
@@ -315,7 +323,7 @@ fn too_short(by: Bound, left: Option<Lifetime>, least: Lifetime) -> Error {
     Error::new(Kind::Forbidden, format!("{by} leaves {left}; no credential here lives shorter than {least}"))
 }
 
-fn storage_of<'a>(snapshot: &'a Snapshot, grant: &Grant) -> Result<&'a Arc<Storage>, Error> {
+fn storage_of<'a>(snapshot: &'a Snapshot, grant: &Grant<Scope>) -> Result<&'a Arc<Storage>, Error> {
     snapshot
         .storage(grant.storage)
         .ok_or_else(|| Error::internal(format!("grant {} names a storage that is gone", grant.id)))
@@ -347,22 +355,34 @@ impl Asking<'_> {
         match target {
             Target::Datasets { bucket } => self.datasets(bucket.as_ref()),
             Target::Grant { grant, paths } => {
-                let grant = self.snapshot.grant(self.caller, grant);
-                self.one_grant(grant.ok_or_else(|| Error::not_found(Noun::Grant).at(Field::Grant))?, paths.as_ref())
+                let own = self.snapshot.grant(self.caller, grant);
+                self.one_grant(&*own.ok_or_else(|| self.absent(grant))?, paths.as_ref())
             }
             Target::Place { bucket, paths } => self.place(bucket, paths),
+            Target::Parts { by, parts } => self.parts(by, parts),
             Target::Shared { share, bucket, paths } => self.shared(*share, bucket, paths),
             Target::Probe { storage, bucket, paths } => self.probe(*storage, bucket, paths),
         }
     }
 
-    /// Whether the caller's key opens that. A grant with conditions adds to it for who meets them.
-    fn is_held(&self, found: &Found) -> bool {
-        let holds = |id| self.snapshot.grant(self.caller, &GrantRef::Id(id)).is_some_and(|grant| self.is_open(grant));
-        self.caller.held.as_ref().is_none_or(|held| held.covers(found.storage.id, &found.scope, holds))
+    /// The refusal of a grant that the caller has not: of a template, why it has nothing of it.
+    fn absent(&self, which: &GrantRef) -> Error {
+        match self.snapshot.unfilled(self.caller, which) {
+            None => Error::not_found(Noun::Grant).at(Field::Grant),
+            Some((name, unfilled)) => {
+                let said = format!("the grant `{name}` has a condition that does not hold: {unfilled}");
+                Error::new(Kind::Forbidden, said)
+            }
+        }
     }
 
-    fn is_open(&self, grant: &Grant) -> bool {
+    /// Whether the caller's key opens that. A grant with conditions adds to it for who meets them.
+    fn is_held(&self, found: &Found) -> bool {
+        let holds = |id| self.snapshot.grant(self.caller, &GrantRef::Id(id)).is_some_and(|grant| self.is_open(&grant));
+        self.caller.held.as_ref().is_none_or(|held| held.covers(found.storage.id, &found.rights, holds))
+    }
+
+    fn is_open(&self, grant: &Grant<Scope>) -> bool {
         grant.is_open(self.caller, self.facts, self.now)
     }
 
@@ -374,14 +394,14 @@ impl Asking<'_> {
         }
         // Only where there is a choice: a bucket that nothing is granted in any more leaves nobody without keys.
         let usual = snapshot.account().datasets_bucket.as_ref();
-        let usual = usual.filter(|usual| bundles.iter().any(|bundle| bundle.scope.bucket() == *usual));
+        let usual = usual.filter(|usual| bundles.iter().any(|bundle| bundle.rights.bucket() == *usual));
         let bucket = bucket.or(usual);
-        let mut fitting = bundles.iter().filter(|bundle| bucket.is_none_or(|name| name == bundle.scope.bucket()));
+        let mut fitting = bundles.iter().filter(|bundle| bucket.is_none_or(|name| name == bundle.rights.bucket()));
         let bundle = match (fitting.next(), fitting.next()) {
             (Some(bundle), None) => bundle,
             (None, _) => return Err(Error::not_found(Noun::Bucket).at(Field::Bucket)),
             (Some(_), Some(_)) => {
-                let names: Vec<String> = bundles.iter().map(|bundle| format!("`{}`", bundle.scope.bucket())).collect();
+                let names: Vec<String> = bundles.iter().map(|bundle| format!("`{}`", bundle.rights.bucket())).collect();
                 return Err(Error::new(
                     Kind::Invalid,
                     format!("the datasets are in several buckets; set `bucket` to one of {}", names.join(", ")),
@@ -391,17 +411,18 @@ impl Asking<'_> {
         };
         let storage =
             snapshot.storage(bundle.storage).ok_or_else(|| Error::internal("a bundle names a storage that is gone"))?;
-        let granted = bundle.scope.actions();
+        let granted = bundle.rights.actions();
         let actions = wanted.of(granted).ok_or_else(|| not_granted(wanted, granted))?;
-        let scope = if actions == granted {
-            Arc::clone(&bundle.scope)
+        let rights = if actions == granted {
+            Arc::clone(&bundle.rights)
         } else {
-            let narrowed = bundle.scope.narrow(bundle.scope.paths().clone(), actions);
+            let asked = Rights::of(bundle.rights.bucket().clone(), Paths::Whole, actions);
+            let narrowed = asked.and_then(|asked| bundle.rights.intersect(&asked));
             Arc::new(narrowed.ok_or_else(|| Error::internal("narrowing to granted actions failed"))?)
         };
         Ok(Found {
             storage: Arc::clone(storage),
-            scope,
+            rights,
             grants: Arc::clone(&bundle.grants),
             max_lifetime: bundle.max_lifetime,
             until: bundle.until,
@@ -409,7 +430,7 @@ impl Asking<'_> {
         })
     }
 
-    fn one_grant(self, grant: &Grant, paths: Option<&Paths>) -> Result<Found, Error> {
+    fn one_grant(self, grant: &Grant<Scope>, paths: Option<&Paths>) -> Result<Found, Error> {
         let wanted = self.wanted;
         match grant.time(self.now) {
             GrantTime::Live => {}
@@ -435,7 +456,7 @@ impl Asking<'_> {
         })?;
         Ok(Found {
             storage: Arc::clone(storage_of(self.snapshot, grant)?),
-            scope: Arc::new(scope),
+            rights: Arc::new(scope.into()),
             grants: Arc::from([grant.id]),
             max_lifetime: grant.max_lifetime,
             until: grant.ends(self.now),
@@ -454,11 +475,14 @@ impl Asking<'_> {
                 vec![Arc::clone(grant.ok_or_else(|| outside("the whole bucket"))?)]
             }
             Paths::Only(set) => {
-                let mut chosen: Vec<Arc<Grant>> = Vec::new();
+                // What is filled in for this caller is asked like what everyone has.
+                let filled = snapshot.filled(caller, Some(bucket));
+                let mut chosen: Vec<Arc<Grant<Scope>>> = Vec::new();
                 for path in set.iter() {
-                    let covering =
-                        snapshot.near(caller, bucket, &path).filter(|grant| grant.scope.paths().cover_path(&path));
-                    let grant = self.best(covering).ok_or_else(|| outside(&path_shown(&path)))?;
+                    let near = snapshot.near(caller, bucket, &path).chain(&filled);
+                    let grant = self
+                        .best(near.filter(|grant| grant.scope.paths().cover_path(&path)))
+                        .ok_or_else(|| outside(&path_shown(&path)))?;
                     if !chosen.iter().any(|known| known.id == grant.id) {
                         chosen.push(Arc::clone(grant));
                     }
@@ -484,7 +508,7 @@ impl Asking<'_> {
         let of_use = covering
             .filter(|grant| self.is_open(grant) && self.wanted.of(grant.scope.actions()).is_some())
             .map(|grant| (grant.id, Arc::clone(grant)));
-        let chosen: Vec<Arc<Grant>> = of_use.collect::<BTreeMap<_, _>>().into_values().collect();
+        let chosen: Vec<Arc<Grant<Scope>>> = of_use.collect::<BTreeMap<_, _>>().into_values().collect();
         if chosen.is_empty() {
             return Err(outside(&path_shown(&first)));
         }
@@ -508,11 +532,11 @@ impl Asking<'_> {
         }
         let given = Actions::READ_WRITE;
         let actions = wanted.of(given).ok_or_else(|| not_granted(wanted, given))?;
-        let scope = Scope::new(bucket.clone(), paths.clone(), actions)
-            .ok_or_else(|| Error::internal("a scope without actions was found"))?;
+        let rights = Rights::of(bucket.clone(), paths.clone(), actions)
+            .ok_or_else(|| Error::internal("rights without actions were found"))?;
         Ok(Found {
             storage: Arc::clone(storage),
-            scope: Arc::new(scope),
+            rights: Arc::new(rights),
             grants: Arc::from([]),
             max_lifetime: probe::lifetime_at(storage),
             until: None,
@@ -521,7 +545,7 @@ impl Asking<'_> {
     }
 
     /// What chosen grants give together of the paths that each of them was chosen for.
-    fn combined(self, chosen: &[Arc<Grant>], bucket: &BucketName, paths: &Paths) -> Result<Found, Error> {
+    fn combined(self, chosen: &[Arc<Grant<Scope>>], bucket: &BucketName, paths: &Paths) -> Result<Found, Error> {
         let wanted = self.wanted;
         let first = chosen.first().ok_or_else(|| Error::internal("a place without paths was asked for"))?;
         if chosen.iter().any(|grant| grant.storage != first.storage) {
@@ -529,18 +553,14 @@ impl Asking<'_> {
                 Error::new(Kind::Invalid, "the paths are in different storages; ask for each alone").at(Field::Paths)
             );
         }
-        if chosen.len() > MOST_GRANTS {
-            let said =
-                format!("{} grants open these paths; the most for one credential is {MOST_GRANTS}", chosen.len());
-            return Err(Error::new(Kind::Invalid, said).at(Field::Paths));
-        }
+        few_grants(chosen.len())?;
         let granted = chosen.iter().fold(first.scope.actions(), |sum, grant| sum.intersect(grant.scope.actions()));
         let actions = wanted.of(granted).ok_or_else(|| not_granted(wanted, granted))?;
-        let scope = Scope::new(bucket.clone(), paths.clone(), actions)
-            .ok_or_else(|| Error::internal("a scope without actions was found"))?;
+        let rights = Rights::of(bucket.clone(), paths.clone(), actions)
+            .ok_or_else(|| Error::internal("rights without actions were found"))?;
         Ok(Found {
             storage: Arc::clone(storage_of(self.snapshot, first)?),
-            scope: Arc::new(scope),
+            rights: Arc::new(rights),
             grants: chosen.iter().map(|grant| grant.id).collect(),
             max_lifetime: chosen.iter().fold(first.max_lifetime, |least, grant| least.min(grant.max_lifetime)),
             until: chosen.iter().filter_map(|grant| grant.ends(self.now)).min(),
@@ -549,7 +569,7 @@ impl Asking<'_> {
     }
 
     /// Of the grants that are open and of use, the one that gives most: actions first, then time. The id breaks ties.
-    fn best<'g>(self, grants: impl Iterator<Item = &'g Arc<Grant>>) -> Option<&'g Arc<Grant>> {
+    fn best<'g>(self, grants: impl Iterator<Item = &'g Arc<Grant<Scope>>>) -> Option<&'g Arc<Grant<Scope>>> {
         grants
             .filter(|grant| self.is_open(grant))
             .filter_map(|grant| Some((self.wanted.of(grant.scope.actions())?, grant)))
@@ -561,13 +581,13 @@ impl Asking<'_> {
     }
 }
 
-fn path_shown(path: &Path) -> String {
-    format!("the {} `{}`", path.kind(), crate::name::shortened(&String::from_utf8_lossy(path.bytes())))
-}
-
 fn outside(what: &str) -> Error {
     Error::new(Kind::Forbidden, format!("no live grant opens {what} for this")).at(Field::Paths)
 }
 
+#[cfg(test)]
+mod parts_tests;
+#[cfg(test)]
+mod templates;
 #[cfg(test)]
 mod tests;

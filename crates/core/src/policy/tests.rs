@@ -2,23 +2,24 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::account::{Account, Metering, OwnQuota};
-use crate::ask::GrantRef;
+use crate::ask::{AskedPart, By, GrantRef};
 use crate::caller::{Held, Role};
 use crate::conditions::Conditions;
 use crate::error::Stranger;
 use crate::grant::{Grantee, Origin};
 use crate::id::{DatasetId, GroupId, StorageId, WorkspaceId};
 use crate::name::Name;
+use crate::scope::{Path, Scope};
 use crate::storage::{Shape, StorageKind};
 
 const NOW: i64 = 1_767_225_600;
 
 /// What is known of the requests here.
-fn facts() -> Facts<'static> {
+pub(super) fn facts() -> Facts<'static> {
     Facts { from: Some("10.1.2.3".parse().unwrap()), session_name: Some("ci-7"), external_id: None }
 }
 
-fn decide(snapshot: &Snapshot, caller: &Caller, ask: &Ask, now: Timestamp) -> Result<Permit, Error> {
+pub(super) fn decide(snapshot: &Snapshot, caller: &Caller, ask: &Ask, now: Timestamp) -> Result<Permit, Error> {
     super::decide(snapshot, caller, ask, &facts(), now)
 }
 
@@ -33,15 +34,15 @@ fn explain(
     super::explain(snapshot, caller, action, bucket, key, &facts(), now)
 }
 
-fn at(secs: i64) -> Timestamp {
+pub(super) fn at(secs: i64) -> Timestamp {
     Timestamp::from_second(NOW + secs).unwrap()
 }
 
-fn bytes(number: u8) -> [u8; 16] {
+pub(super) fn bytes(number: u8) -> [u8; 16] {
     [number; 16]
 }
 
-fn account() -> Account {
+pub(super) fn account() -> Account {
     Account {
         id: AccountId::from_bytes(bytes(1)),
         name: Name::parse("acme").unwrap(),
@@ -52,7 +53,7 @@ fn account() -> Account {
     }
 }
 
-fn storage() -> Arc<Storage> {
+pub(super) fn storage() -> Arc<Storage> {
     Arc::new(Storage {
         id: StorageId::from_bytes(bytes(2)),
         name: Name::parse("local").unwrap(),
@@ -66,7 +67,7 @@ fn storage() -> Arc<Storage> {
     })
 }
 
-fn caller() -> Caller {
+pub(super) fn caller() -> Caller {
     Caller {
         id: CallerId::from_bytes(bytes(3)),
         account: account().id,
@@ -80,7 +81,7 @@ fn caller() -> Caller {
     }
 }
 
-fn grant(number: u8, paths: &[Path], actions: Actions) -> Grant {
+pub(super) fn grant(number: u8, paths: &[Path], actions: Actions) -> Grant<Scope> {
     Grant {
         id: GrantId::from_bytes(bytes(number)),
         name: Name::parse(&format!("grant-{number}")).unwrap(),
@@ -96,15 +97,19 @@ fn grant(number: u8, paths: &[Path], actions: Actions) -> Grant {
     }
 }
 
-fn dir(text: &str) -> Path {
+pub(super) fn dir(text: &str) -> Path {
     Path::directory(text.as_bytes()).unwrap()
 }
 
-fn snapshot(grants: Vec<Grant>) -> Snapshot {
+pub(super) fn snapshot_of(grants: Vec<Grant>) -> Snapshot {
     Snapshot::new(account(), [storage()], grants, at(0))
 }
 
-fn ask(target: Target) -> Ask {
+pub(super) fn snapshot(grants: Vec<Grant<Scope>>) -> Snapshot {
+    Snapshot::new(account(), [storage()], grants, at(0))
+}
+
+pub(super) fn ask(target: Target) -> Ask {
     Ask {
         dialect: "test",
         target,
@@ -114,11 +119,11 @@ fn ask(target: Target) -> Ask {
     }
 }
 
-fn lake(paths: &[Path]) -> Target {
+pub(super) fn lake(paths: &[Path]) -> Target {
     Target::Place { bucket: BucketName::parse("lake").unwrap(), paths: Paths::only(paths).unwrap() }
 }
 
-fn kind(result: Result<Permit, Error>) -> Kind {
+pub(super) fn kind(result: Result<Permit, Error>) -> Kind {
     result.map(|permit| format!("{permit:?}")).unwrap_err().kind()
 }
 
@@ -127,10 +132,10 @@ fn datasets_of_one_bucket_come_as_one_scope_to_read() {
     let snapshot =
         snapshot(vec![grant(10, &[dir("jobs/daily")], Actions::READ), grant(11, &[dir("firms")], Actions::READ_WRITE)]);
     let permit = decide(&snapshot, &caller(), &ask(Target::Datasets { bucket: None }), at(0)).unwrap();
-    assert!(permit.scope().covers("lake", b"jobs/daily/x", Action::GetObject));
-    assert!(permit.scope().covers("lake", b"firms/x", Action::GetObject));
-    assert!(!permit.scope().covers("lake", b"firms/x", Action::PutObject));
-    assert!(!permit.scope().covers("lake", b"jobs/daily-secret/x", Action::GetObject));
+    assert!(permit.rights().covers("lake", b"jobs/daily/x", Action::GetObject));
+    assert!(permit.rights().covers("lake", b"firms/x", Action::GetObject));
+    assert!(!permit.rights().covers("lake", b"firms/x", Action::PutObject));
+    assert!(!permit.rights().covers("lake", b"jobs/daily-secret/x", Action::GetObject));
     assert_eq!(permit.until(), at(3600));
     assert_eq!(permit.because().grants.len(), 2);
     assert_eq!(permit.credits(), 3);
@@ -145,7 +150,7 @@ fn a_bundle_follows_grants_that_begin_and_end() {
     let snapshot = snapshot(vec![later, sooner]);
     let reach = |secs| {
         let permit = decide(&snapshot, &caller(), &ask(Target::Datasets { bucket: None }), at(secs))?;
-        Ok::<_, Error>([b"a/x", b"b/x"].map(|key| permit.scope().covers("lake", key, Action::GetObject)))
+        Ok::<_, Error>([b"a/x", b"b/x"].map(|key| permit.rights().covers("lake", key, Action::GetObject)))
     };
     assert_eq!(reach(0).unwrap(), [false, true]);
     assert_eq!(reach(100).unwrap(), [true, true]);
@@ -325,7 +330,7 @@ prop_compose! {
         bucket in prop::sample::select(vec!["lake", "pond"]),
         group in prop::option::weighted(0.3, 1u8..4),
         conditions in prop::option::weighted(0.4, some_conditions()),
-    ) -> Grant {
+    ) -> Grant<Scope> {
         let mut grant = grant(number, &paths, Actions::from_bits(bits).unwrap());
         grant.scope = Scope::new(BucketName::parse(bucket).unwrap(), grant.scope.paths().clone(), grant.scope.actions()).unwrap();
         grant.max_lifetime = Lifetime::secs(max);
@@ -343,7 +348,7 @@ prop_compose! {
 }
 
 /// The caller is in the first of the groups that grants are for.
-fn grouped(grants: Vec<Grant>) -> Snapshot {
+fn grouped(grants: Vec<Grant<Scope>>) -> Snapshot {
     let own = |number, members: &[CallerId]| crate::group::Group {
         id: GroupId::from_bytes(bytes(number)),
         account: account().id,
@@ -366,8 +371,8 @@ prop_compose! {
     ) -> Held {
         let storage = |ours| if ours { storage().id } else { StorageId::from_bytes(bytes(9)) };
         Held {
-            opens: scopes.into_iter().map(|(ours, grant)| (storage(ours), Arc::new(grant.scope))).collect(),
-            conditional: conditional.into_iter().map(|grant| (grant.id, grant.storage, Arc::new(grant.scope))).collect(),
+            opens: scopes.into_iter().map(|(ours, grant)| (storage(ours), Arc::new(grant.scope.into()))).collect(),
+            conditional: conditional.into_iter().map(|grant| (grant.id, grant.storage, Arc::new(grant.scope.into()))).collect(),
             until: until.map(at),
             leases: (0..leases).map(|number| LeaseId::from_bytes(bytes(number))).collect(),
         }
@@ -376,8 +381,9 @@ prop_compose! {
 
 prop_compose! {
     fn some_ask()(
-        which in 0..4,
+        which in 0..6,
         share in 1u8..3,
+        others in prop::collection::vec((prop::collection::vec(some_path(), 1..3), 1u16..256, 0..3), 0..4),
         paths in prop::collection::vec(some_path(), 1..4),
         narrowed: bool,
         number in 10u8..200,
@@ -389,23 +395,33 @@ prop_compose! {
     ) -> Ask {
         let paths = Paths::only(&paths).unwrap();
         let actions = Actions::from_bits(bits).unwrap();
+        let wanted = |all, actions: Actions| match all {
+            0 => Wanted::all_of(actions),
+            1 => Wanted::at_most(actions),
+            _ => Wanted::between(actions.intersect(Actions::from_bits(least).unwrap()), actions),
+        };
+        let parts = || {
+            let others = others.iter().map(|(paths, bits, all)| AskedPart {
+                paths: Paths::only(paths).unwrap(),
+                wanted: wanted(*all, Actions::from_bits(*bits).unwrap()),
+            });
+            others.chain([AskedPart { paths: paths.clone(), wanted: wanted(all, actions) }]).collect()
+        };
         Ask {
             dialect: "test",
             target: match which {
                 0 => Target::Datasets { bucket: narrowed.then(|| BucketName::parse("lake").unwrap()) },
                 1 => Target::Grant { grant: GrantRef::Id(GrantId::from_bytes(bytes(number))), paths: narrowed.then_some(paths) },
                 2 => Target::Place { bucket: BucketName::parse("lake").unwrap(), paths },
+                3 => Target::Parts { by: By::Bucket(BucketName::parse("lake").unwrap()), parts: parts() },
+                4 => Target::Parts { by: By::Grant(GrantRef::Id(GrantId::from_bytes(bytes(number)))), parts: parts() },
                 _ => Target::Shared {
                     share: ShareId::from_bytes(bytes(share)),
                     bucket: BucketName::parse("lake").unwrap(),
                     paths,
                 },
             },
-            wanted: match all {
-                0 => Wanted::all_of(actions),
-                1 => Wanted::at_most(actions),
-                _ => Wanted::between(actions.intersect(Actions::from_bits(least).unwrap()), actions),
-            },
+            wanted: wanted(all, actions),
             lifetime: if said { Asked::For(Lifetime::secs(secs)) } else { Asked::Usual(Lifetime::secs(secs)) }, carries: Shape::ALL }
     }
 }
@@ -438,16 +454,29 @@ proptest! {
             prop_assert!(held.until.is_none_or(|until| permit.until() <= until));
             prop_assert_eq!(permit.leases(), &*held.leases);
         }
-        prop_assert!(ask.wanted.most().contains_all(permit.scope().actions()));
-        prop_assert!(permit.scope().actions().contains_all(ask.wanted.least()));
+        if let Target::Parts { parts, .. } = &ask.target {
+            for part in parts {
+                prop_assert!(permit.rights().parts().actions_on(&part.paths).contains_all(part.wanted.least()));
+            }
+            for (action, paths) in Action::ALL.into_iter().filter_map(|action| Some((action, permit.rights().paths_of(action)?))) {
+                let Paths::Only(set) = paths else { return Err(TestCaseError::fail("the whole bucket was not asked for")) };
+                for path in set.iter() {
+                    let asked = |part: &AskedPart| part.wanted.most().contains(action) && part.paths.cover_path(&path);
+                    prop_assert!(parts.iter().any(asked), "{action} on {path:?} was not asked for");
+                }
+            }
+        } else {
+            prop_assert!(ask.wanted.most().contains_all(permit.rights().actions()));
+            prop_assert!(permit.rights().actions().contains_all(ask.wanted.least()));
+        }
 
         let share = match ask.target {
             Target::Shared { share, .. } => Some(share),
-            Target::Datasets { .. } | Target::Grant { .. } | Target::Place { .. } | Target::Probe { .. } => None,
+            Target::Datasets { .. } | Target::Grant { .. } | Target::Place { .. } | Target::Parts { .. } | Target::Probe { .. } => None,
         };
-        let allows = |grant: &Grant, key: &[u8], action| {
+        let allows = |grant: &Grant<Scope>, key: &[u8], action| {
             grant.origin.share() == share && grant.is_for(caller.id, &[GroupId::from_bytes(bytes(1))]) && grant.is_open(&caller, &facts(), at(0))
-                && grant.scope.covers(permit.scope().bucket().as_str(), key, action)
+                && grant.scope.covers(permit.rights().bucket().as_str(), key, action)
                 && permit.until() <= grant.max_lifetime.ends(at(0))
                 && grant.ends(at(0)).is_none_or(|until| permit.until() <= until)
                 && permit.because().grants.contains(&grant.id)
@@ -455,19 +484,19 @@ proptest! {
         let letters = ["a", "b", "ab", "a/b", "a/b/c", "a/b-c", "b/", "a//b", "a/..", "%2F"];
         for key in letters.iter().flat_map(|key| ["", "/", "/x", "x", "-secret", "//"].map(|tail| format!("{key}{tail}"))) {
             for action in Action::ALL {
-                if permit.scope().covers(permit.scope().bucket().as_str(), key.as_bytes(), action) {
+                if permit.rights().covers(permit.rights().bucket().as_str(), key.as_bytes(), action) {
                     if let Some(held) = &caller.held {
                         let opens = held.opens.iter().any(|(at, own)| {
-                            *at == permit.storage().id && own.covers(permit.scope().bucket().as_str(), key.as_bytes(), action)
+                            *at == permit.storage().id && own.covers(permit.rights().bucket().as_str(), key.as_bytes(), action)
                         });
                         let open = |id| grants.iter().any(|grant| grant.id == id && grant.is_open(&caller, &facts(), at(0)));
                         let holds = held.conditional.iter().any(|(id, at, own)| {
-                            open(*id) && *at == permit.storage().id && own.covers(permit.scope().bucket().as_str(), key.as_bytes(), action)
+                            open(*id) && *at == permit.storage().id && own.covers(permit.rights().bucket().as_str(), key.as_bytes(), action)
                         });
                         prop_assert!(opens || holds, "the key does not open {key} {action}");
                     }
                     prop_assert!(grants.iter().any(|grant| allows(grant, key.as_bytes(), action)), "{key} {action}");
-                    let bucket = permit.scope().bucket();
+                    let bucket = permit.rights().bucket();
                     let explained = explain(&grouped(grants.clone()), &caller, action, bucket, key.as_bytes(), at(0));
                     prop_assert!(share.is_some() || explained.allowed_by.is_some());
                 }
@@ -481,7 +510,7 @@ fn a_key_hands_on_no_more_than_it_opens() {
     let snapshot = snapshot(vec![grant(10, &[dir("a"), dir("b")], Actions::READ_WRITE)]);
     let opens = |paths: &[&str], actions| {
         let paths = Paths::only(paths.iter().map(|path| dir(path)).collect::<Vec<_>>()).unwrap();
-        (storage().id, Arc::new(Scope::new(BucketName::parse("lake").unwrap(), paths, actions).unwrap()))
+        (storage().id, Arc::new(Rights::of(BucketName::parse("lake").unwrap(), paths, actions).unwrap()))
     };
     let held = |opens| Caller {
         held: Some(Arc::new(Held { opens, conditional: Vec::new(), until: Some(at(90)), leases: Vec::new() })),
@@ -579,7 +608,7 @@ fn a_place_of_a_check_is_an_operators_and_nothing_else_is() {
         max_lifetime: Lifetime::secs(max),
         ..(*storage()).clone()
     };
-    let snapshot = Snapshot::new(account(), [Arc::new(patient(900, 3600))], [], at(0));
+    let snapshot = Snapshot::new(account(), [Arc::new(patient(900, 3600))], Vec::<Grant>::new(), at(0));
     let decide = |role: Role, paths: Paths, lifetime: u32| {
         let target = Target::Probe { storage: storage().id, bucket: BucketName::parse("lake").unwrap(), paths };
         let ask = Ask { lifetime: Asked::Usual(Lifetime::secs(lifetime)), ..ask(target) };
@@ -674,14 +703,14 @@ proptest! {
         let mut grants = grants;
         grants.sort_by_key(|grant| grant.id);
         grants.dedup_by_key(|grant| grant.id);
-        let plain = |grant: &Grant| Grant { until: grant.ends(at(0)), conditions: None, ..grant.clone() };
-        let held: Vec<Grant> = grants.iter().filter(|grant| grant.conditions.is_none() || grant.is_open(&caller(), &facts(), at(0)))
+        let plain = |grant: &Grant<Scope>| Grant { until: grant.ends(at(0)), conditions: None, ..grant.clone() };
+        let held: Vec<Grant<Scope>> = grants.iter().filter(|grant| grant.conditions.is_none() || grant.is_open(&caller(), &facts(), at(0)))
             .map(plain).collect();
-        let bare: Vec<Grant> = grants.iter().map(|grant| Grant { conditions: None, ..grant.clone() }).collect();
-        let given = |grants: Vec<Grant>| {
+        let bare: Vec<Grant<Scope>> = grants.iter().map(|grant| Grant { conditions: None, ..grant.clone() }).collect();
+        let given = |grants: Vec<Grant<Scope>>| {
             let permit = decide(&grouped(grants), &caller(), &ask, at(0)).ok()?;
             let because: std::collections::BTreeSet<GrantId> = permit.because().grants.iter().copied().collect();
-            Some((permit.storage().id, (**permit.scope()).clone(), permit.until(), because))
+            Some((permit.storage().id, (**permit.rights()).clone(), permit.until(), because))
         };
         let found = given(grants.clone());
         prop_assert_eq!(&found, &given(held));
@@ -690,7 +719,7 @@ proptest! {
             for id in because {
                 let grant = bare.iter().find(|grant| grant.id == id).unwrap();
                 prop_assert_eq!(grant.scope.bucket(), scope.bucket());
-                prop_assert!(grant.scope.actions().contains_all(scope.actions()));
+                prop_assert!(!grant.scope.actions().intersect(scope.actions()).is_empty());
             }
         }
     }
@@ -730,11 +759,11 @@ fn a_credential_ends_with_the_hours_of_its_grant() {
     let beside = grant(11, &[dir("b")], Actions::READ);
     let both = snapshot(vec![narrow, beside]);
     assert_eq!(
-        decide(&both, &caller(), &datasets, at(0)).unwrap().scope().paths(),
-        &Paths::only([dir("a"), dir("b")]).unwrap()
+        decide(&both, &caller(), &datasets, at(0)).unwrap().rights().parts().places(),
+        Paths::only([dir("a"), dir("b")]).unwrap()
     );
     assert_eq!(
-        decide(&both, &caller(), &datasets, at(900)).unwrap().scope().paths(),
-        &Paths::only([dir("b")]).unwrap()
+        decide(&both, &caller(), &datasets, at(900)).unwrap().rights().parts().places(),
+        Paths::only([dir("b")]).unwrap()
     );
 }

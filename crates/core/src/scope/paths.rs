@@ -210,6 +210,31 @@ impl Paths {
         }
     }
 
+    /// What either covers.
+    #[must_use]
+    pub fn union(&self, other: &Self) -> Self {
+        Self::all_of([self, other]).unwrap_or_else(|| self.clone())
+    }
+
+    /// What any of them covers; nothing if there are none.
+    pub fn all_of<'a>(all: impl IntoIterator<Item = &'a Self>) -> Option<Self> {
+        let mut all = all.into_iter();
+        let mut sets = match all.next()? {
+            Self::Whole => return Some(Self::Whole),
+            Self::Only(set) => vec![set],
+        };
+        for paths in all {
+            match paths {
+                Self::Whole => return Some(Self::Whole),
+                Self::Only(set) => sets.push(set),
+            }
+        }
+        match *sets {
+            [one] => Some(Self::Only(one.clone())),
+            _ => PathSet::new(sets.into_iter().flat_map(PathSet::iter)).map(Self::Only),
+        }
+    }
+
     /// What a request to list the keys under `prefix` may see.
     pub fn listing(&self, prefix: &[u8]) -> Listing {
         match self {

@@ -47,7 +47,8 @@ CREATE TABLE tokens (
     revoked_by BYTEA,
     form BIGINT NOT NULL DEFAULT 2,
     account BYTEA,
-    made_by BYTEA
+    made_by BYTEA,
+    outlives BIGINT NOT NULL DEFAULT 0              -- 1: an operator let it outlive the token that made it
 );
 
 CREATE TABLE storages (
@@ -134,7 +135,8 @@ CREATE TABLE grants (
     workspace BYTEA,
     member_of BYTEA REFERENCES caller_groups (id), -- for the members of a group; then `caller` is null
     conditions TEXT COLLATE "C",                    -- lines: all have to hold for it to open anything
-    request BYTEA                                   -- that was approved with it
+    request BYTEA,                                  -- that was approved with it
+    template BYTEA                                  -- paths with placeholders, filled in for each caller; then `scope` is empty
 );
 CREATE INDEX grants_by_group ON grants (member_of) WHERE member_of IS NOT NULL;
 
@@ -168,7 +170,8 @@ CREATE TABLE access_requests (
     decided_ms BIGINT,
     decided_by BYTEA,
     note TEXT COLLATE "C",
-    grant_id BYTEA
+    grant_id BYTEA,
+    token BYTEA
 );
 CREATE INDEX access_requests_by_caller ON access_requests (caller, id);
 CREATE INDEX access_requests_by_account ON access_requests (account, id);
@@ -213,7 +216,8 @@ CREATE TABLE leases (
     revoked_ms BIGINT,
     revoked_by BYTEA,
     from_addr BYTEA,
-    asked_with BYTEA
+    asked_with BYTEA,
+    narrowed_from BYTEA
 );
 
 CREATE TABLE revocations (
@@ -222,6 +226,7 @@ CREATE TABLE revocations (
     at_ms BIGINT NOT NULL,
     by_caller BYTEA NOT NULL,
     keep_until_ms BIGINT NOT NULL,     -- until then a credential it ends may still be shown
+    parent BYTEA,                      -- the parent access key whose holder made that credential
     PRIMARY KEY (kind, target, at_ms)
 );
 
@@ -232,6 +237,28 @@ CREATE TABLE requests (
     origin BIGINT NOT NULL,            -- 0 a program, 1 the web application
     count BIGINT NOT NULL,
     PRIMARY KEY (account, second_s, token, origin)
+);
+
+-- What went over the S3 endpoint, by day in UTC.
+CREATE TABLE traffic (
+    account BYTEA NOT NULL,
+    day_s BIGINT NOT NULL,
+    caller BYTEA NOT NULL,
+    requests BIGINT NOT NULL,
+    bytes_in BIGINT NOT NULL,
+    bytes_out BIGINT NOT NULL,
+    PRIMARY KEY (account, day_s, caller)
+);
+
+-- How the credential of each lease was used there.
+CREATE TABLE lease_uses (
+    lease BYTEA PRIMARY KEY,
+    first_ms BIGINT NOT NULL,
+    last_ms BIGINT NOT NULL,
+    from_addr BYTEA,
+    requests BIGINT NOT NULL,
+    bytes_in BIGINT NOT NULL,
+    bytes_out BIGINT NOT NULL
 );
 
 CREATE TABLE parents (
@@ -284,7 +311,8 @@ CREATE TABLE identity_sessions (
     jti TEXT COLLATE "C",
     jwt BYTEA NOT NULL,
     lapsed BIGINT NOT NULL DEFAULT 0,  -- 1 if it ended with its rule: the identity token may be judged again
-    claims TEXT COLLATE "C"  -- until the session is over
+    claims TEXT COLLATE "C", -- until the session is over
+    jwt_until_ms BIGINT               -- when the identity token itself is over
 );
 CREATE INDEX identity_sessions_with_claims ON identity_sessions (token) WHERE claims IS NOT NULL;
 CREATE INDEX identity_sessions_by_jwt ON identity_sessions (jwt);
@@ -418,7 +446,8 @@ CREATE TABLE share_links (
     made_ms BIGINT NOT NULL,
     used_ms BIGINT,
     made_by BYTEA,
-    no_later_ms BIGINT
+    no_later_ms BIGINT,
+    outlives BIGINT NOT NULL DEFAULT 0              -- 1: what comes of it may outlive the token that made it
 );
 
 CREATE TABLE issued (
@@ -490,12 +519,14 @@ CREATE TABLE audit_destinations (
 
 CREATE INDEX tokens_by_caller ON tokens (caller);
 CREATE UNIQUE INDEX grants_by_account ON grants (account, name) WHERE removed_ms IS NULL;
+CREATE INDEX grants_gone ON grants (id) WHERE removed_ms IS NOT NULL;
 CREATE INDEX ledger_pages_by_time ON ledger_pages (last_ms, first_ms);
 CREATE INDEX leases_by_account ON leases (account, id);
 CREATE INDEX leases_by_caller ON leases (caller, id);
 CREATE INDEX leases_metered ON leases (account, opened_ms, credits) WHERE credits > 0 AND void_kind IS NULL;
 CREATE INDEX revocations_by_time ON revocations (at_ms);
 CREATE INDEX revocations_by_end ON revocations (keep_until_ms);
+CREATE INDEX revocations_by_parent ON revocations (parent, keep_until_ms) WHERE parent IS NOT NULL;
 CREATE INDEX workspaces_by_bucket ON workspaces (bucket);
 CREATE UNIQUE INDEX workspaces_default ON workspaces (account) WHERE is_default = 1;
 CREATE INDEX package_uploads_by_caller ON package_uploads (caller, made_ms);
@@ -504,6 +535,8 @@ CREATE INDEX share_recipients_by_account ON share_recipients (account);
 CREATE INDEX share_grants_by_share ON share_grants (share, account, caller);
 CREATE INDEX share_grants_by_table ON share_grants (shared_table);
 CREATE INDEX share_links_by_caller ON share_links (caller);
+CREATE INDEX share_links_by_maker ON share_links (made_by) WHERE made_by IS NOT NULL;
+CREATE INDEX share_links_by_end ON share_links (until_ms);
 CREATE INDEX issued_by_key ON issued (key_id, lease);
 CREATE UNIQUE INDEX package_blobs_by_file ON package_blobs (file) WHERE file IS NOT NULL;
 CREATE INDEX tokens_live ON tokens (account, until_ms) WHERE revoked_ms IS NULL;
@@ -512,6 +545,7 @@ CREATE INDEX tokens_by_maker ON tokens (made_by) WHERE made_by IS NOT NULL;
 CREATE INDEX ledger_pages_noted ON ledger_pages (seq) WHERE notes > 0;
 CREATE INDEX grants_by_workspace ON grants (workspace) WHERE workspace IS NOT NULL;
 CREATE INDEX leases_by_asked_with ON leases (asked_with, id) WHERE asked_with IS NOT NULL;
+CREATE INDEX leases_narrowed ON leases (id) WHERE narrowed_from IS NOT NULL;
 
 INSERT INTO ledger_folded (one, seq) VALUES (1, 0);
 

@@ -220,6 +220,41 @@ impl Database {
     }
 }
 
+impl Database {
+    /// How many leases were opened in each hour since then, by the millisecond it begins with; void ones do not count.
+    pub(crate) async fn opened_by_hour(
+        &self,
+        account: Option<AccountId>,
+        from_ms: i64,
+    ) -> Result<BTreeMap<i64, u64>, Error> {
+        let hour_of = |ms: i64| ms - ms.rem_euclid(HOUR_MS);
+        let meant = |own: AccountId| account.is_none_or(|account| own == account);
+        self.view(async |view| {
+            let indexed = leases::by_hour(view, account, from_ms).await?;
+            let mut hours: BTreeMap<i64, u64> =
+                indexed.into_iter().filter_map(|(hour, count)| Some((hour, u64::try_from(count).ok()?))).collect();
+            let tail = Tail::of(view).await?;
+            let mut look = Each(|glance: &Glance<'_>| {
+                if meant(glance.account) && glance.from_ms >= from_ms {
+                    *hours.entry(hour_of(glance.from_ms)).or_default() += 1;
+                }
+            });
+            tail.within(from_ms, i64::MAX).look(view, &mut look).await?;
+            for voided in tail.voids(view).await?.into_values().filter(|voided| meant(voided.account)) {
+                if let Some(count) = hours.get_mut(&hour_of(voided.lease.made_ms())) {
+                    *count = count.saturating_sub(1);
+                }
+            }
+            hours.retain(|_, count| *count > 0);
+            Ok(hours)
+        })
+        .await
+    }
+}
+
+/// An hour, in milliseconds.
+const HOUR_MS: i64 = 3_600_000;
+
 /// The leases that are asked for and not in the index.
 async fn waiting(
     view: &mut Db,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use valetkey_core::id::LeaseId;
 use valetkey_core::lease::{Lease, LeaseRecord, LeaseState};
-use valetkey_core::scope::Scope;
+use valetkey_core::scope::Rights;
 use valetkey_core::{Error, Kind};
 
 use crate::database::Database;
@@ -133,10 +133,10 @@ impl Database {
         Ok(Some(found))
     }
 
-    /// The scope of an entry.
-    pub(crate) async fn scope_of(&self, opened: &Opened) -> Result<Arc<Scope>, Error> {
+    /// The rights of an entry.
+    pub(crate) async fn rights_of(&self, opened: &Opened) -> Result<Arc<Rights>, Error> {
         match scope_digest(&opened.scope) {
-            None => rows::scope(&opened.scope).map(Arc::new),
+            None => rows::rights(&opened.scope).map(Arc::new),
             Some(digest) => {
                 let mut reader = self.reader().await?;
                 leases::long_scope(&mut reader, digest).await.map(Arc::new)
@@ -155,20 +155,21 @@ impl Database {
 
     /// A lease as the domain tells it.
     pub(crate) async fn record(&self, found: Found) -> Result<LeaseRecord, Error> {
-        let scope = self.scope_of(&found.opened).await?;
+        let rights = self.rights_of(&found.opened).await?;
         let Found { opened, void_kind, revoked, issued } = found;
         let state = match (void_kind, revoked) {
             (Some(_), _) => LeaseState::Void,
             (None, Some(revoker)) => LeaseState::Revoked(revoker),
             (None, None) => LeaseState::Live,
         };
+        let narrowed_from = opened.leases_before().collect();
         let lease = Lease {
             id: opened.id,
             account: opened.account,
             caller: opened.caller,
             token: opened.token,
             storage: opened.storage,
-            scope,
+            rights,
             grants: opened.grant_ids().collect(),
             credits: opened.credits,
             opened: rows::at_ms(opened.from_ms)?,
@@ -181,6 +182,7 @@ impl Database {
             trace: issued.and_then(Issued::trace),
             from: opened.from,
             asked_with: opened.asked_with,
+            narrowed_from,
         })
     }
 }

@@ -68,6 +68,9 @@ impl Database {
 impl Ledger for Database {
     async fn open(&self, permit: &Permit, trace: Option<&Trace>, now: Timestamp) -> Result<Lease, Error> {
         let (decided, now) = (now, self.shared.revoked.opening(permit, now, self.shared.clock.now()));
+        // What is narrowed is not older than what it is narrowed from, whatever the clock was set to meanwhile.
+        let before = permit.leases().iter().map(|lease| lease.made_ms()).max();
+        let now = before.and_then(|ms| Timestamp::from_millisecond(ms).ok()).map_or(now, |before| now.max(before));
         if now > decided && permit.until() <= now {
             let said = "the server's clock is behind what was revoked last; it has to be set right first";
             return Err(Error::new(Kind::Unavailable, said).retry_after(60));
@@ -78,9 +81,15 @@ impl Ledger for Database {
                 Pushed::NeedsBalance => self.load_balance(permit.account()).await?,
                 Pushed::Waits(lease, group) => {
                     self.written(&group).await?;
-                    if group.has(lease.id)? {
-                        return Ok(lease);
+                    if !group.has(lease.id)? {
+                        continue;
                     }
+                    // INVARIANT: only now. What is ended after this finds the lease; what was ended before is known here.
+                    if permit.leases().iter().any(|before| self.shared.revoked.has(*before)) {
+                        self.void(&lease, Kind::Forbidden, now).await?;
+                        return Err(Error::new(Kind::Forbidden, "the lease that this is narrowed from was ended"));
+                    }
+                    return Ok(lease);
                 }
             }
         }

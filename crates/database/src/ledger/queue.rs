@@ -91,7 +91,7 @@ struct State {
     overtaken: Overtaken,
     /// The last change of the registry that is known.
     known: i64,
-    long: HashMap<usize, (Arc<valetkey_core::scope::Scope>, Option<Arc<LongScope>>)>,
+    long: HashMap<usize, (Arc<valetkey_core::scope::Rights>, Option<Arc<LongScope>>)>,
     noise: Vec<u8>,
     /// The latest instant at which a lease was opened. The clock may have been set back to before it.
     newest_ms: i64,
@@ -206,7 +206,7 @@ impl Queue {
             caller: permit.caller(),
             token: permit.token(),
             storage: permit.storage().id,
-            scope: Arc::clone(permit.scope()),
+            rights: Arc::clone(permit.rights()),
             grants: Arc::clone(&permit.because().grants),
             dialect: permit.dialect().into(),
             credits,
@@ -217,9 +217,9 @@ impl Queue {
         state.newest_ms = state.newest_ms.max(ms);
         let wake = state.next.page.is_empty() || state.next.page.len() == self.most / 2;
         state.next.stamp(ms, state.known);
-        let asker = Asker { from: author.from, with: asked_with };
+        let asker = Asker { from: author.from, with: asked_with, narrowed_from: permit.leases() };
         match long(state, &lease) {
-            None => entry::write_opened(&lease, &ScopeBytes::Inline(&lease.scope), asker, &mut state.next.page.body),
+            None => entry::write_opened(&lease, &ScopeBytes::Inline(&lease.rights), asker, &mut state.next.page.body),
             Some(scope) => {
                 if !state.next.page.scopes.iter().any(|known| known.digest == scope.digest) {
                     state.next.page.scopes.push(Arc::clone(&scope));
@@ -559,17 +559,17 @@ fn ten(noise: &mut Vec<u8>, entropy: &dyn Entropy) -> [u8; 10] {
 /// The scope as it is stored once, if it is long. Remembered by address while the scope is held here, so that a bundle of
 /// a thousand paths is encoded once and not for each vend.
 fn long(state: &mut State, lease: &Lease) -> Option<Arc<LongScope>> {
-    if !entry::may_be_long(&lease.scope) {
+    if !entry::may_be_long(&lease.rights) {
         return None;
     }
-    let address = Arc::as_ptr(&lease.scope).addr();
+    let address = Arc::as_ptr(&lease.rights).addr();
     if let Some((_, known)) = state.long.get(&address) {
         return known.clone();
     }
     if state.long.len() >= 256 {
         state.long.clear();
     }
-    let scope = LongScope::of(&lease.scope).map(Arc::new);
-    state.long.insert(address, (Arc::clone(&lease.scope), scope.clone()));
+    let scope = LongScope::of(&lease.rights).map(Arc::new);
+    state.long.insert(address, (Arc::clone(&lease.rights), scope.clone()));
     scope
 }

@@ -161,7 +161,7 @@ pub(crate) struct NewToken {
     pub(crate) digest: TokenDigest,
     pub(crate) tail: String,
     pub(crate) until: Option<Timestamp>,
-    pub(crate) made_by: Option<TokenId>,
+    pub(crate) maker: Maker,
 }
 
 /// Makes a token that ends as its maker allows.
@@ -173,7 +173,7 @@ pub(crate) async fn create_token(
     notes: &mut Notes,
 ) -> Result<TokenRecord, Error> {
     let until = until_of(&mut *db, maker, new.until, now).await?;
-    insert_token(&mut *db, NewToken { until, made_by: maker.token(), ..new }, now, notes).await
+    insert_token(&mut *db, NewToken { until, maker, ..new }, now, notes).await
 }
 
 /// Stores a token whose end was settled.
@@ -183,10 +183,10 @@ pub(crate) async fn insert_token(
     now: Timestamp,
     notes: &mut Notes,
 ) -> Result<TokenRecord, Error> {
-    let NewToken { id, caller: of, digest, tail, until, made_by } = new;
+    let NewToken { id, caller: of, digest, tail, until, maker } = new;
     caller(db, of).await?.ok_or_else(|| Error::not_found(Noun::Caller))?.standing.takes_tokens()?;
     query(
-        "INSERT INTO tokens (id, caller, digest, tail, made_ms, until_ms, form, made_by) VALUES (?, ?, ?, ?, ?, ?, 2, ?)",
+        "INSERT INTO tokens (id, caller, digest, tail, made_ms, until_ms, form, made_by, outlives) VALUES (?, ?, ?, ?, ?, ?, 2, ?, ?)",
     )
     .bind(id.to_bytes())
     .bind(of.to_bytes())
@@ -194,7 +194,8 @@ pub(crate) async fn insert_token(
     .bind(tail)
     .bind(now.as_millisecond())
     .bind(until.map(Timestamp::as_millisecond))
-    .bind(made_by.map(valetkey_core::id::TokenId::to_bytes))
+    .bind(maker.token().map(valetkey_core::id::TokenId::to_bytes))
+    .bind(i64::from(maker.outlives()))
     .execute(&mut *db)
     .await
     .map_err(|error| {
@@ -291,6 +292,38 @@ pub(crate) async fn tokens_made_by(db: &mut Db, token: TokenId) -> Result<Vec<To
     .await
     .map_err(failed)?;
     found.into_iter().map(rows::token).collect()
+}
+
+/// The live tokens that a token made and that outlive an instant without an operator's leave, those that they made, and so on.
+pub(crate) async fn made_outliving(db: &mut Db, token: TokenId, until: Timestamp) -> Result<Vec<TokenId>, Error> {
+    let found: Vec<Vec<u8>> = query_scalar(
+        "WITH RECURSIVE made (id) AS (
+             SELECT id FROM tokens WHERE made_by = ?1 AND outlives = 0
+             UNION SELECT tokens.id FROM tokens JOIN made ON tokens.made_by = made.id WHERE tokens.outlives = 0
+         )
+         SELECT t.id FROM made JOIN tokens t ON t.id = made.id
+         WHERE t.revoked_ms IS NULL AND (t.until_ms IS NULL OR t.until_ms > ?2) ORDER BY t.id",
+    )
+    .bind(token.to_bytes())
+    .bind(until.as_millisecond())
+    .fetch_all(db)
+    .await
+    .map_err(failed)?;
+    found.iter().map(|id| rows::id(id).map(TokenId::from_bytes)).collect()
+}
+
+/// Lets what comes of unused links of a token end no later than it does from now on.
+pub(crate) async fn shorten_links(db: &mut Db, token: TokenId, until: Timestamp) -> Result<(), Error> {
+    query(
+        "UPDATE share_links SET no_later_ms = ?1, until_ms = CASE WHEN until_ms > ?1 THEN ?1 ELSE until_ms END
+         WHERE made_by = ?2 AND used_ms IS NULL AND outlives = 0 AND (no_later_ms IS NULL OR no_later_ms > ?1)",
+    )
+    .bind(until.as_millisecond())
+    .bind(token.to_bytes())
+    .execute(db)
+    .await
+    .map_err(failed)?;
+    Ok(())
 }
 
 /// Ends the links that were not used yet and that one of these tokens made.

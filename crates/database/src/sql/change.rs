@@ -13,6 +13,7 @@ use valetkey_core::field::Attribute;
 use valetkey_core::grant::Grant;
 use valetkey_core::group::Group;
 use valetkey_core::id::TokenId;
+use valetkey_core::nouns::identity::IdentityProvider;
 use valetkey_core::nouns::removal::{Amendment, last_operator, takes_the_last_operator};
 
 use crate::sql::db::{Db, query};
@@ -45,6 +46,12 @@ pub(crate) fn about_group(group: &Group) -> String {
         format!("; by claims of {}: {}", by.provider, claims.join(", "))
     });
     format!("{}, members: {}{claims}", group.name, members.join(" "))
+}
+
+/// What the ledger says of an identity provider.
+pub(crate) fn about_provider(provider: &IdentityProvider) -> String {
+    let rules: Vec<&str> = provider.rules.iter().map(|rule| rule.name.as_str()).collect();
+    format!("{}, {}, rules: {}", provider.name, provider.issuer, rules.join(" "))
 }
 
 /// The change as it can be made: a token ends no later than its maker allows.
@@ -134,9 +141,7 @@ pub(crate) async fn apply(db: &mut Db, change: &Amendment, now: Timestamp, notes
             notes.did(Deed::Changed, Noun::Workspace, *id, &format!("{} {default}", name.as_deref().unwrap_or("")));
         }
         Amendment::IdentityProvider(after) => {
-            let rules: Vec<&str> = after.rules.iter().map(|rule| rule.name.as_str()).collect();
-            let about = format!("{}, {}, rules: {}", after.name, after.issuer, rules.join(" "));
-            notes.did(Deed::Changed, Noun::IdentityProvider, after.id, &about);
+            notes.did(Deed::Changed, Noun::IdentityProvider, after.id, &about_provider(after));
         }
         Amendment::RequestRule(after) => notes.did(Deed::Changed, Noun::RequestRule, after.id, &after.about()),
     }
@@ -185,9 +190,15 @@ async fn write(db: &mut Db, change: &Amendment, now: Timestamp) -> Result<(), Er
                 .map_err(taken(Noun::Caller, name.as_str()))?;
             Ok(())
         }
-        Amendment::Token { id, until, maker: _ } => {
-            let done = query("UPDATE tokens SET until_ms = ? WHERE id = ? AND revoked_ms IS NULL")
+        Amendment::Token { id, until, maker } => {
+            if let Some(until) = until {
+                callers::shorten_links(&mut *db, *id, *until).await?;
+            }
+            let sql = "UPDATE tokens SET until_ms = ?1, outlives = CASE WHEN ?2 = 1 THEN 1 ELSE outlives END
+                 WHERE id = ?3 AND revoked_ms IS NULL";
+            let done = query(sql)
                 .bind(until.map(Timestamp::as_millisecond))
+                .bind(i64::from(maker.outlives()))
                 .bind(id.to_bytes())
                 .execute(db)
                 .await
@@ -196,12 +207,14 @@ async fn write(db: &mut Db, change: &Amendment, now: Timestamp) -> Result<(), Er
         }
         Amendment::Grant(grant) => {
             registry::check_new_grant(&mut *db, grant).await?;
+            let (scope, template) = rows::opens_bytes(&grant.scope);
             let done = query(
-                "UPDATE grants SET name = ?, scope = ?, max_lifetime_s = ?, from_ms = ?, until_ms = ?, conditions = ?
+                "UPDATE grants SET name = ?, scope = ?, template = ?, max_lifetime_s = ?, from_ms = ?, until_ms = ?, conditions = ?
                  WHERE id = ? AND account = ? AND storage = ? AND removed_ms IS NULL",
             )
             .bind(grant.name.as_str().to_owned())
-            .bind(rows::scope_bytes(&grant.scope))
+            .bind(scope)
+            .bind(template)
             .bind(i64::from(grant.max_lifetime.as_secs()))
             .bind(grant.from.map(Timestamp::as_millisecond))
             .bind(grant.until.map(Timestamp::as_millisecond))

@@ -36,6 +36,8 @@ pub(crate) const TABLES: &[&str] = &[
     "revocations",
     "requests",
     "refusals",
+    "traffic",
+    "lease_uses",
     "parents",
     "workspaces",
     "projects",

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use valetkey_core::credential::Trace;
 use valetkey_core::id::{AccountId, CallerId, GrantId, LeaseId, StorageId, TokenId};
 use valetkey_core::lease::Lease;
-use valetkey_core::scope::{Paths, Scope};
+use valetkey_core::scope::{Part, Paths, Rights};
 
 use crate::sql::framed::{framed, put_bytes, put_text, take, take_bytes, take_framed, take_text};
 use crate::sql::note::{self, Note};
@@ -22,6 +22,8 @@ const ISSUED: u8 = 3;
 const OPENED_FROM: u8 = 8;
 /// A lease that was asked for with another token than its own, which stands before the address; that has no bytes where it is not known.
 const OPENED_WITH: u8 = 9;
+/// A lease that was narrowed from others: those stand before the token, and that has no bytes where it is the lease's own.
+const OPENED_NARROWED: u8 = 10;
 
 /// A scope longer than this is stored once and named by its digest.
 const INLINE: usize = 1024;
@@ -45,14 +47,18 @@ pub(crate) struct Opened {
     pub(crate) until_s: i64,
     pub(crate) from: Option<IpAddr>,
     pub(crate) asked_with: Option<TokenId>,
+    /// The ids of the leases it was narrowed from, one after the other.
+    pub(crate) narrowed_from: Vec<u8>,
 }
 
 /// Who asked for a lease, beside whose it is.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Asker {
+pub(crate) struct Asker<'a> {
     pub(crate) from: Option<IpAddr>,
     /// With another token than the lease's.
     pub(crate) with: Option<TokenId>,
+    /// With these leases, the first one first; a permit has few.
+    pub(crate) narrowed_from: &'a [LeaseId],
 }
 
 /// A lease of which no credential came.
@@ -94,7 +100,7 @@ pub(crate) enum Entry {
 /// A scope on its way into an entry.
 pub(crate) enum ScopeBytes<'a> {
     /// Short: written where it is used.
-    Inline(&'a Scope),
+    Inline(&'a Rights),
     /// Long: written once.
     Stored(Arc<LongScope>),
 }
@@ -108,24 +114,30 @@ pub(crate) struct LongScope {
 
 impl LongScope {
     /// The scope's bytes, if it is long enough to be stored on its own.
-    pub(crate) fn of(scope: &Scope) -> Option<Self> {
+    pub(crate) fn of(rights: &Rights) -> Option<Self> {
         let mut body = Vec::new();
-        scope.encode(&mut body);
+        rights.encode(&mut body);
         if body.len() <= INLINE {
             return None;
         }
-        let mut bytes = [0; 32];
-        bytes.copy_from_slice(digest::digest(&digest::SHA256, &body).as_ref());
-        Some(Self { digest: bytes, body })
+        Some(Self { digest: digest_of(&body), body })
     }
 }
 
+/// What a scope that is stored once is named by.
+pub(crate) fn digest_of(body: &[u8]) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(digest::digest(&digest::SHA256, body).as_ref());
+    bytes
+}
+
 /// Whether a scope may be too long to be written in place; then it is worth to ask [`LongScope::of`].
-pub(crate) fn may_be_long(scope: &Scope) -> bool {
-    match scope.paths() {
+pub(crate) fn may_be_long(rights: &Rights) -> bool {
+    let long = |part: &Part| match part.paths() {
         Paths::Whole => false,
         Paths::Only(set) => set.len() > 8 || set.iter().map(|path| path.bytes().len()).sum::<usize>() > 800,
-    }
+    };
+    rights.parts().only().is_none_or(long)
 }
 
 /// The digest that stands for a scope, if these bytes are one.
@@ -134,14 +146,16 @@ pub(crate) fn scope_digest(bytes: &[u8]) -> Option<&[u8]> {
 }
 
 /// Writes a lease, and who asked for it, after what is in the buffer.
-pub(crate) fn write_opened(lease: &Lease, scope: &ScopeBytes<'_>, asker: Asker, out: &mut Vec<u8>) {
-    let Asker { from, with } = asker;
+pub(crate) fn write_opened(lease: &Lease, scope: &ScopeBytes<'_>, asker: Asker<'_>, out: &mut Vec<u8>) {
+    let Asker { from, with, narrowed_from } = asker;
     framed(out, |out| {
-        out.push(match (from, with) {
+        let tag = match (from, with) {
+            _ if !narrowed_from.is_empty() => OPENED_NARROWED,
             (None, None) => OPENED,
             (Some(_), None) => OPENED_FROM,
             (_, Some(_)) => OPENED_WITH,
-        });
+        };
+        out.push(tag);
         out.extend_from_slice(&lease.id.to_bytes());
         out.extend_from_slice(&lease.account.to_bytes());
         out.extend_from_slice(&lease.caller.to_bytes());
@@ -150,11 +164,15 @@ pub(crate) fn write_opened(lease: &Lease, scope: &ScopeBytes<'_>, asker: Asker, 
         out.extend_from_slice(&lease.credits.to_be_bytes());
         out.extend_from_slice(&lease.opened.as_millisecond().to_be_bytes());
         out.extend_from_slice(&lease.until.as_second().to_be_bytes());
-        if let Some(with) = with {
-            out.extend_from_slice(&with.to_bytes());
+        let with = with.map(TokenId::to_bytes);
+        if tag == OPENED_NARROWED {
+            put_bytes(&narrowed_from.iter().flat_map(|lease| lease.to_bytes()).collect::<Vec<_>>(), out);
+            put_bytes(with.as_ref().map_or(&[], |with| &with[..]), out);
+        } else if let Some(with) = with {
+            out.extend_from_slice(&with);
         }
         match from {
-            None if with.is_some() => put_bytes(&[], out),
+            None if matches!(tag, OPENED_WITH | OPENED_NARROWED) => put_bytes(&[], out),
             None => {}
             Some(IpAddr::V4(v4)) => put_bytes(&v4.octets(), out),
             Some(IpAddr::V6(v6)) => put_bytes(&v6.octets(), out),
@@ -255,10 +273,16 @@ pub(crate) struct Glance<'a> {
     pub(crate) from_ms: i64,
     pub(crate) until_s: i64,
     pub(crate) asked_with: Option<TokenId>,
+    narrowed_from: &'a [u8],
     entry: &'a [u8],
 }
 
 impl Glance<'_> {
+    /// Whether it was narrowed from another.
+    pub(crate) fn is_narrowed(&self) -> bool {
+        !self.narrowed_from.is_empty()
+    }
+
     pub(crate) fn read(&self) -> Option<Opened> {
         match read_entry(self.entry)? {
             Entry::Opened(opened) => Some(opened),
@@ -273,7 +297,7 @@ pub(crate) fn glances(body: &[u8]) -> impl Iterator<Item = Glance<'_>> {
     std::iter::from_fn(move || {
         loop {
             let entry = take_framed(&mut rest)?;
-            if matches!(entry.first(), Some(&(OPENED | OPENED_FROM | OPENED_WITH))) {
+            if matches!(entry.first(), Some(&(OPENED | OPENED_FROM | OPENED_WITH | OPENED_NARROWED))) {
                 return glance(entry);
             }
         }
@@ -297,27 +321,44 @@ fn head<'a>(tag: u8, from: &mut &'a [u8], entry: &'a [u8]) -> Option<Glance<'a>>
     let credits = u32::from_be_bytes(take(from)?);
     let from_ms = i64::from_be_bytes(take(from)?);
     let until_s = i64::from_be_bytes(take(from)?);
-    let asked_with = take_asked_with(tag, from)?;
-    Some(Glance { id, account, caller, token, storage, credits, from_ms, until_s, asked_with, entry })
-}
-
-/// The token that a lease was asked for with, if its entry has one.
-#[expect(clippy::option_option, reason = "that it is cut off is something else than that it is not there")]
-fn take_asked_with(tag: u8, from: &mut &[u8]) -> Option<Option<TokenId>> {
-    if tag == OPENED_WITH { take(from).map(|bytes| Some(TokenId::from_bytes(bytes))) } else { Some(None) }
+    let narrowed_from = if tag == OPENED_NARROWED { take_bytes(from)? } else { &[] };
+    if tag == OPENED_NARROWED && (narrowed_from.is_empty() || !narrowed_from.len().is_multiple_of(16)) {
+        return None;
+    }
+    let asked_with = match tag {
+        OPENED_WITH => Some(take(from)?),
+        OPENED_NARROWED => match take_bytes(from)? {
+            [] => None,
+            bytes => Some(bytes.try_into().ok()?),
+        },
+        _ => None,
+    };
+    let asked_with = asked_with.map(TokenId::from_bytes);
+    Some(Glance { id, account, caller, token, storage, credits, from_ms, until_s, asked_with, narrowed_from, entry })
 }
 
 fn read_entry(entry: &[u8]) -> Option<Entry> {
     let mut bytes = entry;
     let from = &mut bytes;
     match take::<1>(from)? {
-        [tag @ (OPENED | OPENED_FROM | OPENED_WITH)] => {
-            let Glance { id, account, caller, token, storage, credits, from_ms, until_s, asked_with, entry: _ } =
-                head(tag, from, entry)?;
+        [tag @ (OPENED | OPENED_FROM | OPENED_WITH | OPENED_NARROWED)] => {
+            let Glance {
+                id,
+                account,
+                caller,
+                token,
+                storage,
+                credits,
+                from_ms,
+                until_s,
+                asked_with,
+                narrowed_from,
+                entry: _,
+            } = head(tag, from, entry)?;
             let asked_from = match tag {
                 OPENED => None,
                 _ => match take_bytes(from)? {
-                    [] if tag == OPENED_WITH => None,
+                    [] if matches!(tag, OPENED_WITH | OPENED_NARROWED) => None,
                     bytes => Some(address(bytes)?),
                 },
             };
@@ -338,6 +379,7 @@ fn read_entry(entry: &[u8]) -> Option<Entry> {
                 until_s,
                 from: asked_from,
                 asked_with,
+                narrowed_from: narrowed_from.to_vec(),
             }))
         }
         [VOIDED] => {
@@ -364,6 +406,16 @@ impl Opened {
     /// The grants that decided.
     pub(crate) fn grant_ids(&self) -> impl Iterator<Item = GrantId> {
         self.grants.as_chunks::<16>().0.iter().map(|bytes| GrantId::from_bytes(*bytes))
+    }
+
+    /// The leases it was narrowed from, the first one first.
+    pub(crate) fn leases_before(&self) -> impl Iterator<Item = LeaseId> {
+        self.narrowed_from.as_chunks::<16>().0.iter().map(|bytes| LeaseId::from_bytes(*bytes))
+    }
+
+    /// Whether it was narrowed from another.
+    pub(crate) fn is_narrowed(&self) -> bool {
+        !self.narrowed_from.is_empty()
     }
 
     /// Whether it would be live at that instant, if nobody ended it early.
@@ -395,7 +447,7 @@ mod tests {
             caller: CallerId::new(now, [3; 10]),
             token: TokenId::new(now, [4; 10]),
             storage: StorageId::new(now, [5; 10]),
-            scope: Arc::new(Scope::new(BucketName::parse("lake").unwrap(), paths, Actions::READ).unwrap()),
+            rights: Arc::new(Rights::of(BucketName::parse("lake").unwrap(), paths, Actions::READ).unwrap()),
             grants: Arc::from([GrantId::new(now, [6; 10]), GrantId::new(now, [7; 10])]),
             dialect: "native".into(),
             credits: 3,
@@ -410,7 +462,7 @@ mod tests {
         let voided =
             Voided { lease: lease.id, account: lease.account, credits: 3, at_ms: 5, kind: "upstream".to_owned() };
         let mut body = Vec::new();
-        write_opened(&lease, &ScopeBytes::Inline(&lease.scope), Asker::default(), &mut body);
+        write_opened(&lease, &ScopeBytes::Inline(&lease.rights), Asker::default(), &mut body);
         let opened_bytes = body.len();
         write_voided(&voided, &mut body);
         let trace = Trace { key_id: "AKIA".into(), request_id: Some("r-1".into()), expiration: lease.until };
@@ -427,7 +479,7 @@ mod tests {
         assert_eq!((opened.id, opened.account, opened.caller), (lease.id, lease.account, lease.caller));
         assert_eq!((opened.token, opened.storage, opened.credits), (lease.token, lease.storage, 3));
         assert_eq!(opened.grant_ids().collect::<Vec<_>>(), *lease.grants);
-        assert_eq!(Scope::decode(&mut &opened.scope[..]).unwrap(), *lease.scope);
+        assert_eq!(Rights::decode(&mut &opened.scope[..]).unwrap(), *lease.rights);
         assert_eq!((opened.from_ms, opened.until(), opened.from), (1_767_225_600_123, Some(lease.until), None));
         for cut in 1..opened_bytes {
             assert!(read(&body[..cut]).collect::<Option<Vec<Entry>>>().is_none(), "cut at {cut}");
@@ -444,7 +496,8 @@ mod tests {
         let lease = lease(2);
         let written = |from: Option<IpAddr>, with: Option<TokenId>| {
             let mut body = Vec::new();
-            write_opened(&lease, &ScopeBytes::Inline(&lease.scope), Asker { from, with }, &mut body);
+            let asker = Asker { from, with, narrowed_from: &[] };
+            write_opened(&lease, &ScopeBytes::Inline(&lease.rights), asker, &mut body);
             body
         };
         let without = written(None, None);
@@ -480,12 +533,37 @@ mod tests {
     }
 
     #[test]
+    fn a_lease_that_was_narrowed_names_what_it_is_from() {
+        let lease = lease(2);
+        let all = [LeaseId::from_bytes([6; 16]), LeaseId::from_bytes([7; 16])];
+        for from in [None, Some(IpAddr::from([192, 0, 2, 7]))] {
+            for with in [None, Some(TokenId::from_bytes([9; 16]))] {
+                let mut body = Vec::new();
+                let asker = Asker { from, with, narrowed_from: &all };
+                write_opened(&lease, &ScopeBytes::Inline(&lease.rights), asker, &mut body);
+                assert_eq!(body[4], OPENED_NARROWED);
+                let Some(Some(Entry::Opened(opened))) = read(&body).next() else { panic!("{from:?} {with:?}") };
+                assert_eq!((opened.from, opened.asked_with, opened.is_narrowed()), (from, with, true));
+                assert_eq!(opened.leases_before().collect::<Vec<_>>(), all);
+                assert_eq!(Rights::decode(&mut &opened.scope[..]).unwrap(), *lease.rights);
+                let glance = glances(&body).next().unwrap();
+                assert!(glance.is_narrowed() && glance.read().unwrap() == opened);
+                for cut in 1..body.len() {
+                    assert!(read(&body[..cut]).collect::<Option<Vec<Entry>>>().is_none(), "cut at {cut}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn noise_is_not_a_page_that_panics() {
         let entropy = valetkey_testkit::chance::SeededEntropy::new(11);
         let lease = lease(3);
-        let asker = Asker { from: Some([192, 0, 2, 7].into()), with: Some(TokenId::from_bytes([8; 16])) };
+        let narrowed_from = [LeaseId::from_bytes([6; 16]), LeaseId::from_bytes([7; 16])];
+        let (from, with) = (Some([192, 0, 2, 7].into()), Some(TokenId::from_bytes([8; 16])));
+        let asker = Asker { from, with, narrowed_from: &narrowed_from };
         let mut whole = Vec::new();
-        write_opened(&lease, &ScopeBytes::Inline(&lease.scope), asker, &mut whole);
+        write_opened(&lease, &ScopeBytes::Inline(&lease.rights), asker, &mut whole);
         for _ in 0..20_000 {
             let mut noise = [0u8; 8];
             valetkey_core::time::Entropy::fill(&entropy, &mut noise);
@@ -495,7 +573,7 @@ mod tests {
             body.truncate(body.len() - usize::from(noise[3]) % 8);
             for entry in read(&body).flatten() {
                 if let Entry::Opened(opened) = entry {
-                    let _ = (opened.grant_ids().count(), opened.until(), Scope::decode(&mut &opened.scope[..]));
+                    let _ = (opened.grant_ids().count(), opened.until(), Rights::decode(&mut &opened.scope[..]));
                 }
             }
         }
@@ -503,10 +581,10 @@ mod tests {
 
     #[test]
     fn a_long_scope_is_named_by_its_digest() {
-        assert!(!may_be_long(&lease(2).scope) && LongScope::of(&lease(2).scope).is_none());
+        assert!(!may_be_long(&lease(2).rights) && LongScope::of(&lease(2).rights).is_none());
         let lease = lease(500);
-        assert!(may_be_long(&lease.scope));
-        let long = Arc::new(LongScope::of(&lease.scope).unwrap());
+        assert!(may_be_long(&lease.rights));
+        let long = Arc::new(LongScope::of(&lease.rights).unwrap());
         let mut body = Vec::new();
         write_opened(&lease, &ScopeBytes::Stored(Arc::clone(&long)), Asker::default(), &mut body);
         assert!(body.len() < 250);

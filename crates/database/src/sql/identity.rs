@@ -12,6 +12,7 @@ use valetkey_core::nouns::identity::{
     Algorithm, CallerTemplate, Condition, Cutoff, IdentityProvider, KeySource, LoginClient, MOST_EXCHANGES, NewSession,
     Preset, Session, SessionProof, SubjectClaim, TrustRule,
 };
+use valetkey_core::token::Maker;
 use valetkey_core::{Error, Kind};
 
 use crate::sql::callers::{self, NewToken};
@@ -411,11 +412,11 @@ pub(crate) async fn open(
     }
     admitted(&mut *db, new).await?;
     let (caller, opened) = caller_of(&mut *db, caller, new, now, notes).await?;
-    let made = NewToken { id: token, caller, digest, tail, until: Some(new.until), made_by: None };
+    let made = NewToken { id: token, caller, digest, tail, until: Some(new.until), maker: Maker::Server };
     callers::insert_token(&mut *db, made, now, notes).await?;
     query(
-        "INSERT INTO identity_sessions (token, provider, provider_name, rule, rule_name, subject, jti, jwt, claims)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO identity_sessions (token, provider, provider_name, rule, rule_name, subject, jti, jwt, claims, jwt_until_ms)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(token.to_bytes())
     .bind(new.provider.id.to_bytes())
@@ -426,6 +427,7 @@ pub(crate) async fn open(
     .bind(new.jti.as_deref().map(ToOwned::to_owned))
     .bind(new.jwt.signed().to_vec())
     .bind(new.claims.as_str().to_owned())
+    .bind(new.claims.expires().map(Timestamp::as_millisecond))
     .execute(db)
     .await
     .map_err(failed)?;

@@ -7,7 +7,7 @@ use valetkey_core::id::{AccountId, CallerId, LeaseId, StorageId, TokenId};
 use valetkey_core::lease::Revoker;
 use valetkey_core::name::BucketName;
 use valetkey_core::nouns::registry::{LeaseFilter, Outliving};
-use valetkey_core::scope::Scope;
+use valetkey_core::scope::{Rights, Scope};
 
 use crate::sql::db::{Db, Row, query, query_as, query_scalar};
 use crate::sql::entry::{self, Issued, Opened};
@@ -55,6 +55,7 @@ fn found(row: &Row) -> Result<Found, Error> {
             .map_err(failed)?
             .map(|bytes| rows::id(&bytes).map(TokenId::from_bytes))
             .transpose()?,
+        narrowed_from: row.try_get::<Option<Vec<u8>>>("narrowed_from").map_err(failed)?.unwrap_or_default(),
     };
     let issued = match (row.try_get("key_id").map_err(failed)?, row.try_get("ends_s").map_err(failed)?) {
         (Some(key_id), Some(ends_s)) => {
@@ -70,7 +71,7 @@ macro_rules! select {
     ($rest:expr) => {
         concat!(
             "SELECT id, account, caller, token, storage, scope, grants, dialect, credits, opened_ms, until_s, from_addr, asked_with, ",
-            "void_kind, revoked_ms, revoked_by, key_id, request_id, ends_s ",
+            "narrowed_from, void_kind, revoked_ms, revoked_by, key_id, request_id, ends_s ",
             "FROM leases LEFT JOIN issued ON issued.lease = leases.id ",
             $rest
         )
@@ -127,6 +128,19 @@ pub(crate) async fn list(db: &mut Db, filter: &LeaseFilter<'_>, longest_ms: i64)
         .await
         .map_err(failed)?;
     rows.iter().map(found).collect()
+}
+
+/// Leases that were opened since, as the hour they are of and how many.
+pub(crate) async fn by_hour(db: &mut Db, account: Option<AccountId>, from_ms: i64) -> Result<Vec<(i64, i64)>, Error> {
+    // One for each index. The id tells when a lease was opened.
+    let sql = if account.is_some() {
+        "SELECT opened_ms - opened_ms % 3600000 AS hour_ms, count(*) FROM leases
+         WHERE account = ?1 AND id >= ?2 AND void_kind IS NULL GROUP BY hour_ms ORDER BY hour_ms"
+    } else {
+        "SELECT opened_ms - opened_ms % 3600000 AS hour_ms, count(*) FROM leases
+         WHERE ?1 IS NULL AND id >= ?2 AND void_kind IS NULL GROUP BY hour_ms ORDER BY hour_ms"
+    };
+    query_as(sql).bind(account.map(AccountId::to_bytes)).bind(first_id(from_ms)).fetch_all(db).await.map_err(failed)
 }
 
 /// The digests of the long scopes of a bucket.
@@ -266,12 +280,25 @@ pub(crate) async fn asked_with(db: &mut Db, target: Target, since_ms: i64, at_ms
     rows.iter().map(|row| Ok(found(row)?.opened)).collect()
 }
 
-/// A scope that was stored on its own.
-pub(crate) async fn long_scope(db: &mut Db, digest: &[u8]) -> Result<Scope, Error> {
+/// The live leases of the index that were narrowed from others.
+pub(crate) async fn narrowed(db: &mut Db, since_ms: i64, at_ms: i64) -> Result<Vec<Opened>, Error> {
+    let sql = select!(
+        "WHERE narrowed_from IS NOT NULL AND id >= ?1 AND opened_ms <= ?2 AND until_s * 1000 > ?2 AND void_kind IS NULL AND revoked_ms IS NULL"
+    );
+    let rows = query(sql).bind(first_id(since_ms)).bind(at_ms).fetch_all(db).await.map_err(failed)?;
+    rows.iter().map(|row| Ok(found(row)?.opened)).collect()
+}
+
+/// Rights that were stored on their own.
+///
+/// SECURITY: it is what a live key opens, and the ledger's pages hold no more of it than its digest: it is read only where it is what
+/// that digest says.
+pub(crate) async fn long_scope(db: &mut Db, digest: &[u8]) -> Result<Rights, Error> {
     let body: Option<Vec<u8>> = query_scalar("SELECT body FROM scopes WHERE digest = ?")
         .bind(digest.to_vec())
         .fetch_optional(db)
         .await
         .map_err(failed)?;
-    rows::scope(&body.ok_or_else(|| rows::damaged("a scope's digest"))?)
+    let body = body.filter(|body| entry::digest_of(body) == digest);
+    rows::rights(&body.ok_or_else(|| rows::damaged("a scope's digest"))?)
 }

@@ -33,13 +33,13 @@ pub(crate) async fn grants(db: &mut Db, filter: &GrantFilter<'_>) -> Result<Vec<
     let (accounts, (after_account, after_name)) = (accounts(account), place(after));
     let found: Vec<rows::GrantRow> = query_as(
         "SELECT id, name, account, caller, storage, dataset, scope, max_lifetime_s, from_ms, until_ms, share, workspace, member_of,
-             conditions, request
+             conditions, request, template
          FROM grants WHERE removed_ms IS NULL AND account BETWEEN ?1 AND ?2 AND (account, name) > (?3, ?4)
          AND (?5 IS NULL OR name = ?5)
          AND (?6 IS NULL OR caller = ?6 
               OR (caller IS NULL AND member_of IS NULL AND account = (SELECT account FROM callers WHERE id = ?6))
               OR member_of IN (SELECT member_of FROM group_members WHERE caller = ?6))
-         AND (?7 IS NULL OR substr(scope, 4, length(?7)) = ?7) AND (?8 IS NULL OR made_ms >= ?8)
+         AND (?7 IS NULL OR substr(coalesce(template, scope), 4, length(?7)) = ?7) AND (?8 IS NULL OR made_ms >= ?8)
          ORDER BY account, name LIMIT ?9",
     )
     .bind(accounts.start().clone())

@@ -21,6 +21,7 @@ pub(crate) mod lists;
 pub(crate) mod nodes;
 pub(crate) mod note;
 pub(crate) mod notes;
+pub(crate) mod over;
 pub(crate) mod packages;
 pub(crate) mod pages;
 pub(crate) mod parents;
@@ -41,6 +42,7 @@ pub(crate) mod sweep;
 pub(crate) mod tail;
 pub(crate) mod target;
 pub(crate) mod trail;
+mod unopened;
 pub(crate) mod usage;
 pub(crate) mod verify;
 pub(crate) mod workspaces;
@@ -277,6 +279,18 @@ impl valetkey_sql::Connection for Db {
         }
     }
 
+    /// At Postgres no change is made until it ends.
+    async fn begin_beside(&mut self) -> Result<(), sqlx::Error> {
+        let Self { link, seat, .. } = self;
+        match link {
+            Link::Sqlite(_) => self.begin().await,
+            Link::Postgres(held) => {
+                let begin = sqlx::AssertSqlSafe(nodes::begin_beside()).into_sql_str();
+                heard(seat.as_ref(), Of::<sqlx::Postgres>::begin(held.get(), Some(begin))).await
+            }
+        }
+    }
+
     async fn commit(&mut self) -> Result<(), sqlx::Error> {
         let Self { link, seat, .. } = self;
         match link {
@@ -312,6 +326,14 @@ impl valetkey_sql::Connection for Db {
         }
     }
 
+    async fn find_room(&mut self) -> Result<(), sqlx::Error> {
+        match &self.link {
+            // It is looked for beside the file.
+            Link::Sqlite(_) => Ok(()),
+            Link::Postgres(_) => postgres::find_room(self).await,
+        }
+    }
+
     async fn close(self) -> Result<(), sqlx::Error> {
         match self.link {
             Link::Sqlite(Held::Own(own)) => sqlx::Connection::close(own).await,
@@ -335,7 +357,7 @@ fn unmigrated(migrations: &Migrator, error: MigrateError) -> Error {
                 ),
             )
         }
-        error => Error::new(Kind::Unavailable, "the database's schema cannot be brought up to date").caused_by(error),
+        error => unopened::unmigrated(error),
     }
 }
 

@@ -86,9 +86,21 @@ fn lost() -> Error {
         .retry_after(1)
 }
 
-/// Has no change made until the transaction ends. Says which was the last.
-pub(crate) async fn share(db: &mut Db) -> Result<i64, Error> {
-    query("SELECT pg_advisory_xact_lock_shared(?)").bind(LEDGER).execute(&mut *db).await.map_err(failed)?;
+/// Begins a transaction during which no change is made: in one round trip, since a page waits for each.
+pub(super) fn begin_beside() -> String {
+    format!("BEGIN; SELECT pg_advisory_xact_lock_shared({LEDGER})")
+}
+
+/// What holds, as of a statement behind [`begin_beside`], for a page that may be written: nothing was changed since the change `known`, and this
+/// node has its chain. With two placeholders more.
+pub(super) fn unchanged(known: &str, chain: &str, holder: &str) -> String {
+    format!(
+        "(SELECT coalesce(max(seq), 0) FROM changes) = {known} AND EXISTS (SELECT 1 FROM nodes WHERE chain = {chain} AND holder = {holder})"
+    )
+}
+
+/// The last change, in a transaction during which none is made.
+pub(crate) async fn shared(db: &mut Db) -> Result<i64, Error> {
     let (last, holds): (i64, i64) = query_as(
         "SELECT coalesce(max(seq), 0), (SELECT count(*) FROM nodes WHERE chain = ? AND holder = ?) FROM changes",
     )

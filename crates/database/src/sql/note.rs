@@ -49,6 +49,13 @@ pub(crate) struct TokenState {
     pub(crate) revoked: Option<(i64, CallerId)>,
 }
 
+impl TokenState {
+    /// Whether it was ended, or ended of itself before an instant.
+    pub(crate) fn is_over(&self, now_ms: i64) -> bool {
+        self.revoked.is_some() || self.until_ms.is_some_and(|until_ms| until_ms < now_ms)
+    }
+}
+
 /// A change of the registry.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Changed {

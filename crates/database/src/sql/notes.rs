@@ -87,7 +87,7 @@ impl<'a> Turn<'a> {
 
     /// Writes a page of leases.
     pub(crate) async fn page(&mut self, head: &Head, page: &Page) -> Result<Head, Unfit> {
-        self.writing.change(async |db: &mut Db| pages::append(db, head, page).await).await.map_err(Fault::into_error)
+        self.writing.append(async |db: &mut Db| pages::append(db, head, page).await).await.map_err(Fault::into_error)
     }
 
     /// Changes the registry and notes it in the ledger: all of it or nothing.
@@ -345,6 +345,7 @@ pub(crate) async fn changes(db: &mut Db, filter: &ChangeFilter) -> Result<Vec<Ch
                 if let Entry::Note(Note::Changed(changed)) = entry
                     && changed.at_ms >= since_ms
                     && noun.as_ref().is_none_or(|noun| changed.noun == *noun)
+                    && filter.by.is_none_or(|by| changed.by.caller == Some(by))
                     && filter.before.is_none_or(|before| place.page != before.page || place.entry < before.entry)
                 {
                     let note::Changed { at_ms, by, deed, noun, id, about } = changed;

@@ -158,9 +158,6 @@ pub(crate) async fn head_of(db: &mut Db, chain: Chain) -> Result<Head, Error> {
 /// INVARIANT: whatever several nodes write is written in the same order by each, so that none waits for another in a circle.
 pub(crate) async fn append(db: &mut Db, head: &Head, page: &Page) -> Result<Head, Unfit> {
     let next = head.next(&page.body);
-    if db.is_postgres() && nodes::share(db).await? != page.known {
-        return Err(Unfit::Changed);
-    }
     let mut scopes: Vec<&Arc<LongScope>> = page.scopes.iter().collect();
     scopes.sort_unstable_by_key(|scope| scope.digest);
     for scope in scopes {
@@ -189,18 +186,26 @@ pub(crate) async fn append(db: &mut Db, head: &Head, page: &Page) -> Result<Head
         }
     }
     if !short.is_empty() {
+        // Which of the two comes first is of matter: what was changed may be the credits.
+        if db.is_postgres() && nodes::shared(db).await? != page.known {
+            return Err(Unfit::Changed);
+        }
         return Err(Unfit::Short(short));
     }
     insert(&mut *db, head, &next, page).await?;
     Ok(next)
 }
 
-async fn insert(db: &mut Db, before: &Head, head: &Head, page: &Page) -> Result<(), Error> {
+async fn insert(db: &mut Db, before: &Head, head: &Head, page: &Page) -> Result<(), Unfit> {
     // The page before is there, unless the database lost it: it was restored, or a replica took over too early.
-    let sql = "INSERT INTO ledger_pages (seq, first_ms, last_ms, opens, voids, issues, hash, body)
+    const INSERT: &str = "INSERT INTO ledger_pages (seq, first_ms, last_ms, opens, voids, issues, hash, body)
          SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8
-         WHERE ?9 = 1 OR EXISTS (SELECT 1 FROM ledger_pages WHERE seq = ?1 - 1 AND hash = ?10)";
-    let done = query(sql)
+         WHERE (?9 = 1 OR EXISTS (SELECT 1 FROM ledger_pages WHERE seq = ?1 - 1 AND hash = ?10))";
+    let several = db.is_postgres();
+    let (row, holder) = (db.chain().row(), db.holder());
+    let insert =
+        if several { query(format!("{INSERT} AND {}", nodes::unchanged("?11", "?12", "?13"))) } else { query(INSERT) };
+    let insert = insert
         .bind(head.seq)
         .bind(page.first_ms)
         .bind(page.last_ms)
@@ -210,14 +215,16 @@ async fn insert(db: &mut Db, before: &Head, head: &Head, page: &Page) -> Result<
         .bind(head.hash.clone())
         .bind(page.body.clone())
         .bind(i64::from(before.hash.is_empty()))
-        .bind(before.hash.clone())
-        .execute(db)
-        .await
-        .map_err(failed)?;
-    if done.rows_affected() == 0 {
-        return Err(Error::new(Kind::Unavailable, "the last page of the ledger is not there any more").retry_after(1));
+        .bind(before.hash.clone());
+    let insert = if several { insert.bind(page.known).bind(row).bind(holder) } else { insert };
+    let done = insert.execute(&mut *db).await.map_err(failed)?;
+    if done.rows_affected() > 0 {
+        return Ok(());
     }
-    Ok(())
+    if several && nodes::shared(db).await? != page.known {
+        return Err(Unfit::Changed);
+    }
+    Err(Error::new(Kind::Unavailable, "the last page of the ledger is not there any more").retry_after(1).into())
 }
 
 /// The last page of a chain that is in the index.
@@ -376,10 +383,10 @@ async fn fold_chain(db: &mut Db, chain: Chain, leases: u32) -> Result<Option<Sli
 }
 
 async fn insert_leases(db: &mut Db, leases: &[Opened], ends: &Ends) -> Result<(), Error> {
-    let rows = vec!["(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"; leases.len()].join(",");
+    let rows = vec!["(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"; leases.len()].join(",");
     let mut insert = query(format!(
         "INSERT INTO leases (id, account, caller, token, storage, scope, grants, dialect, credits, opened_ms, until_s, from_addr,
-             asked_with, revoked_ms, revoked_by)
+             asked_with, narrowed_from, revoked_ms, revoked_by)
          VALUES {rows} ON CONFLICT DO NOTHING"
     ));
     for lease in leases {
@@ -398,6 +405,7 @@ async fn insert_leases(db: &mut Db, leases: &[Opened], ends: &Ends) -> Result<()
             .bind(lease.until_s)
             .bind(entry::address_bytes(lease.from))
             .bind(lease.asked_with.map(valetkey_core::id::TokenId::to_bytes))
+            .bind(lease.is_narrowed().then(|| lease.narrowed_from.clone()))
             .bind(end.map(|end| end.at.as_millisecond()))
             .bind(end.map(|end| end.by.to_bytes()));
     }

@@ -78,7 +78,7 @@ pub(crate) async fn create(
         digest: token.digest(),
         tail: token.tail(),
         until,
-        made_by: new.maker.token(),
+        maker: new.maker,
     };
     let record = callers::insert_token(&mut *db, own, now, notes).await?;
     query("INSERT INTO parents (token, sealed) VALUES (?, ?)")

@@ -5,47 +5,16 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use valetkey_core::Error;
 use valetkey_core::error::Noun;
-use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId};
 use valetkey_core::name::Name;
-use valetkey_core::nouns::policy_set::{Application, Managed, Owns, State};
+use valetkey_core::nouns::policy_set::{Application, Managed, Owns, State, key_of, thing_of};
 use valetkey_core::nouns::removal::Thing;
 
 use crate::sql::db::{Db, query, query_as};
 use crate::sql::{callers, failed, groups, identity, registry, rows};
 
-/// A thing as the table names it; nothing for what files cannot own.
-fn key(thing: &Thing) -> Option<(&'static str, [u8; 16])> {
-    Some(match thing {
-        Thing::Account(id) => ("account", id.to_bytes()),
-        Thing::Caller(id) => ("caller", id.to_bytes()),
-        Thing::Grant(id) => ("grant", id.to_bytes()),
-        Thing::Dataset(id) => ("dataset", id.to_bytes()),
-        Thing::Token(_)
-        | Thing::ParentKey(_)
-        | Thing::Group(_)
-        | Thing::Storage(_)
-        | Thing::Bucket(_)
-        | Thing::Workspace(_)
-        | Thing::Project(_)
-        | Thing::Share(_)
-        | Thing::Table(_)
-        | Thing::Recipient { .. }
-        | Thing::Packages(_)
-        | Thing::IdentityProvider(_)
-        | Thing::TrustRule(_)
-        | Thing::RequestRule(_) => return None,
-    })
-}
-
-fn thing(kind: &str, id: &[u8]) -> Result<Thing, Error> {
-    let id = rows::id(id)?;
-    match kind {
-        "account" => Ok(Thing::Account(AccountId::from_bytes(id))),
-        "caller" => Ok(Thing::Caller(CallerId::from_bytes(id))),
-        "grant" => Ok(Thing::Grant(GrantId::from_bytes(id))),
-        "dataset" => Ok(Thing::Dataset(DatasetId::from_bytes(id))),
-        _ => Err(rows::damaged("a kind of thing")),
-    }
+/// A thing as the table names it.
+fn key(thing: &Thing) -> Result<(&'static str, [u8; 16]), Error> {
+    key_of(thing).ok_or_else(|| Error::internal("files do not own that"))
 }
 
 type ManagedRow = (String, Vec<u8>, String, String, String);
@@ -56,9 +25,26 @@ async fn managed(db: &mut Db) -> Result<BTreeMap<Thing, Managed>, Error> {
     let mut all = BTreeMap::new();
     for (kind, id, owner, source, applied) in found {
         let (source, applied) = (source.into(), applied.into());
-        all.insert(thing(&kind, &id)?, Managed { owner: Name::parse(&owner)?, source, applied });
+        let thing = thing_of(&kind, rows::id(&id)?).ok_or_else(|| rows::damaged("a kind of thing"))?;
+        all.insert(thing, Managed { owner: Name::parse(&owner)?, source, applied });
     }
     Ok(all)
+}
+
+/// Whose a thing is; nothing where files do not own it.
+pub(crate) async fn owner(db: &mut Db, thing: &Thing) -> Result<Option<Managed>, Error> {
+    let Some((kind, id)) = key_of(thing) else { return Ok(None) };
+    let found: Option<(String, String, String)> =
+        query_as("SELECT owner, source, applied FROM managed WHERE kind = ? AND id = ?")
+            .bind(kind)
+            .bind(id)
+            .fetch_optional(db)
+            .await
+            .map_err(failed)?;
+    let known = |(owner, source, applied): (String, String, String)| {
+        Ok(Managed { owner: Name::parse(&owner)?, source: source.into(), applied: applied.into() })
+    };
+    found.map(known).transpose()
 }
 
 async fn sets(db: &mut Db) -> Result<BTreeMap<Name, Owns>, Error> {
@@ -78,6 +64,7 @@ pub(crate) async fn state(db: &mut Db, owner: &Name, owns: &Owns) -> Result<Stat
     for account in registry::accounts(&mut *db).await? {
         let own = managed.get(&Thing::Account(account.id)).is_some_and(|known| known.owner == *owner);
         if !own && !owns.account(account.name.as_str()) {
+            state.others.insert(account.id, account.name);
             continue;
         }
         state.callers.extend(callers::callers(&mut *db, account.id).await?.into_iter().map(|one| (one.id, one)));
@@ -85,7 +72,7 @@ pub(crate) async fn state(db: &mut Db, owner: &Name, owns: &Owns) -> Result<Stat
         state.groups.extend(groups::groups(&mut *db, Some(account.id)).await?.into_iter().map(|one| (one.id, one)));
         state.accounts.insert(account.id, account);
     }
-    state.providers = identity::providers(&mut *db).await?.into_iter().map(|one| (one.id, one.name)).collect();
+    state.providers = identity::providers(&mut *db).await?.into_iter().map(|one| (one.id, one)).collect();
     state.datasets.extend(registry::datasets(db).await?.into_iter().map(|one| (one.id, one)));
     // What belongs to others is not this set's matter, but for what it could take for its own.
     state.managed = managed;
@@ -97,7 +84,7 @@ pub(crate) async fn state(db: &mut Db, owner: &Name, owns: &Owns) -> Result<Stat
 
 /// Puts a thing into a set, or out of any.
 pub(crate) async fn own(db: &mut Db, thing: &Thing, owner: Option<&Managed>) -> Result<(), Error> {
-    let Some((kind, id)) = key(thing) else { return Err(Error::internal("files do not own that")) };
+    let (kind, id) = key(thing)?;
     query("DELETE FROM managed WHERE kind = ? AND id = ?")
         .bind(kind)
         .bind(id)
@@ -143,6 +130,8 @@ pub(crate) async fn check(db: &mut Db, thing: &Thing) -> Result<(), Error> {
         Thing::Caller(id) => callers::caller(db, *id).await?.is_some(),
         Thing::Grant(id) => registry::grant_account(db, *id).await?.is_some(),
         Thing::Dataset(id) => registry::datasets(db).await?.iter().any(|known| known.id == *id),
+        Thing::Group(id) => registry::group_account(db, *id).await?.is_some(),
+        Thing::IdentityProvider(id) => identity::providers(db).await?.iter().any(|known| known.id == *id),
         _ => false,
     };
     if there { Ok(()) } else { Err(Error::not_found(Noun::Policy)) }

@@ -12,8 +12,9 @@ use valetkey_core::secret::Secret;
 use valetkey_core::{Error, Kind};
 use valetkey_sql::{Whose, Writer};
 
-use crate::sql::db::{Db, Held, Link};
+use crate::sql::db::{Db, Held, Link, query};
 use crate::sql::seat::Seat;
+use crate::sql::unopened::{patiently, unopened};
 use crate::sql::{Options, failed, nodes, unmigrated};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations/postgres");
@@ -130,6 +131,10 @@ fn is_local(host: &str) -> bool {
 
 /// Brings the schema up to date. Of many that try at once one does it, and the others wait.
 pub(super) async fn migrate(server: &Server) -> Result<(), Error> {
+    patiently(|| migrate_once(server)).await
+}
+
+async fn migrate_once(server: &Server) -> Result<(), Error> {
     let mut connection = connect(server).await?;
     suits(server, &mut connection).await?;
     MIGRATIONS.run(&mut connection).await.map_err(|error| unmigrated(&MIGRATIONS, error))
@@ -137,7 +142,11 @@ pub(super) async fn migrate(server: &Server) -> Result<(), Error> {
 
 /// The connection by which a node has its chain, to a database of today's schema.
 pub(super) async fn node(server: &Server, seat: &Seat) -> Result<Db, Error> {
-    migrate(server).await?;
+    patiently(|| node_once(server, seat)).await
+}
+
+async fn node_once(server: &Server, seat: &Seat) -> Result<Db, Error> {
+    migrate_once(server).await?;
     let mut own = connection(server).await?.with_seat(seat.clone());
     seat.take(nodes::take_chain(&mut own).await?);
     Ok(own)
@@ -145,7 +154,7 @@ pub(super) async fn node(server: &Server, seat: &Seat) -> Result<Db, Error> {
 
 /// The connection that writes a chain.
 pub(super) async fn writer(server: &Server, seat: &Seat) -> Result<Writer<Db>, Error> {
-    let db = connection(server).await?.with_seat(seat.clone());
+    let db = patiently(|| connection(server)).await?.with_seat(seat.clone());
     let options = Options::Postgres(Box::new(server.options.clone()), seat.clone());
     Ok(Writer::new(db, options, Whose::Server(Arc::clone(&server.name))))
 }
@@ -182,10 +191,26 @@ pub(super) async fn readers(server: &Server, seat: &Seat) -> Result<PgPool, Erro
 }
 
 async fn connect(server: &Server) -> Result<PgConnection, Error> {
-    let refused = || format!("the database `{}` cannot be opened", server.name);
-    let connecting = tokio::time::timeout(PATIENCE, server.options.connect()).await;
-    let connected = connecting.map_err(|_| Error::new(Kind::Unavailable, format!("{}: no answer", refused())))?;
-    connected.map_err(|error| Error::new(Kind::Unavailable, format!("{}: {error}", refused())).caused_by(error))
+    match tokio::time::timeout(PATIENCE, server.options.connect()).await {
+        Ok(connected) => connected.map_err(|error| unopened(&server.name, error)),
+        Err(_) => Err(Error::new(
+            Kind::Unavailable,
+            format!("the database `{}` cannot be opened: no answer within {} seconds", server.name, PATIENCE.as_secs()),
+        )),
+    }
+}
+
+/// Whether a table grows: a row that is there is changed in its place even where the disk is full. Pages of the ledger that are not kept,
+/// small ones and a large one, which Postgres stores apart. Vacuuming takes their room back.
+pub(super) async fn find_room(db: &mut Db) -> Result<(), sqlx::Error> {
+    const GROW: &str = "INSERT INTO ledger_pages (seq, first_ms, last_ms, opens, voids, issues, hash, body)
+         SELECT -n, 0, 0, 0, 0, 0, sha256('room'),
+             (SELECT string_agg(decode(md5(n::text || m), 'hex'), '') FROM generate_series(1, CASE n WHEN 1 THEN 4096 ELSE 112 END) m)
+         FROM generate_series(1, 17) n";
+    for sql in ["SAVEPOINT room", GROW, "ROLLBACK TO SAVEPOINT room"] {
+        query(sql).execute(&mut *db).await?;
+    }
+    Ok(())
 }
 
 /// Refuses a server that would not keep what is promised.

@@ -39,17 +39,18 @@ pub(crate) async fn storage_of(db: &mut Db, bucket: &BucketName) -> Result<Stora
 
 /// The grants of a bucket that no share made: those go with their tables.
 async fn grants_in(db: &mut Db, bucket: &BucketName) -> Result<Vec<GrantId>, Error> {
+    type Row = (Vec<u8>, Vec<u8>, Option<Vec<u8>>);
     let storage = storage_of(&mut *db, bucket).await?;
-    let found: Vec<(Vec<u8>, Vec<u8>)> = query_as(
-        "SELECT id, scope FROM grants WHERE storage = ? AND removed_ms IS NULL AND share IS NULL AND workspace IS NULL",
+    let found: Vec<Row> = query_as(
+        "SELECT id, scope, template FROM grants WHERE storage = ? AND removed_ms IS NULL AND share IS NULL AND workspace IS NULL",
     )
     .bind(storage.to_bytes())
     .fetch_all(db)
     .await
     .map_err(failed)?;
     let mut own = Vec::new();
-    for (id, scope) in found {
-        if rows::scope(&scope)?.bucket() == bucket {
+    for (id, scope, template) in found {
+        if rows::opens(&scope, template.as_deref())?.bucket() == bucket {
             own.push(GrantId::from_bytes(rows::id(&id)?));
         }
     }

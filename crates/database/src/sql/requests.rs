@@ -6,10 +6,10 @@ use jiff::Timestamp;
 use valetkey_core::audit::Deed;
 use valetkey_core::caller::Caller;
 use valetkey_core::claims::Identity;
-use valetkey_core::error::{Error, Kind, Noun};
+use valetkey_core::error::{Error, Kind, Noun, Stranger};
 use valetkey_core::field::{Attribute, Field};
 use valetkey_core::grant::Grantee;
-use valetkey_core::id::{AccountId, CallerId, GrantId, GroupId, RequestId, RequestRuleId, StorageId};
+use valetkey_core::id::{AccountId, CallerId, GrantId, GroupId, RequestId, RequestRuleId, StorageId, TokenId};
 use valetkey_core::nouns::request::{
     AccessRequest, Decided, Decision, KEPT, MOST_RULES, NewRequest, RequestFilter, RequestRule, State, WAITS, Whose,
     check_count, moved, rule_for,
@@ -166,10 +166,13 @@ type RequestRow = (
     Option<Vec<u8>>,
     Option<String>,
     Option<Vec<u8>>,
+    Option<Vec<u8>>,
+    Option<String>,
 );
 
 fn request(row: RequestRow) -> Result<AccessRequest, Error> {
-    let (id, account, caller, rule, storage, scope, length, reason, made, how, at, by, note, grant) = row;
+    #[rustfmt::skip]
+    let (id, account, caller, rule, storage, scope, length, reason, made, how, at, by, note, grant, token, known_as) = row;
     let decided = match (how, at) {
         (None, _) => None,
         (Some(how), Some(at)) => Some(Decided {
@@ -185,6 +188,8 @@ fn request(row: RequestRow) -> Result<AccessRequest, Error> {
         id: RequestId::from_bytes(rows::id(&id)?),
         account: AccountId::from_bytes(rows::id(&account)?),
         caller: CallerId::from_bytes(rows::id(&caller)?),
+        token: token.map(|id| rows::id(&id).map(TokenId::from_bytes)).transpose()?,
+        known_as: known_as.map(Into::into),
         rule: RequestRuleId::from_bytes(rows::id(&rule)?),
         storage: StorageId::from_bytes(rows::id(&storage)?),
         scope: rows::scope(&scope)?,
@@ -197,7 +202,9 @@ fn request(row: RequestRow) -> Result<AccessRequest, Error> {
 
 const COLUMNS: &str =
     "SELECT id, account, caller, rule, storage, scope, secs, reason, made_ms, decision, decided_ms, decided_by, note,
-    grant_id FROM access_requests";
+    grant_id, token,
+    (SELECT s.provider_name || ': ' || s.subject FROM identity_sessions s WHERE s.token = access_requests.token)
+    FROM access_requests";
 
 /// A request by its id.
 pub(crate) async fn by_id(db: &mut Db, id: RequestId) -> Result<Option<AccessRequest>, Error> {
@@ -284,7 +291,7 @@ pub(crate) async fn ask(
     let (waiting, in_a_day) = counted(&mut *db, by.id, now).await?;
     check_count(waiting, in_a_day)?;
     let all = rules(&mut *db).await?;
-    let identities: Vec<Arc<Identity>> = by.identity.iter().cloned().collect();
+    let identities = present(&mut *db, by, now).await?;
     let mut own = Vec::new();
     // Groups are read for those alone that could do.
     let near = |rule: &&RequestRule| rule.scope.covers_scope(&new.scope) || new.rule.as_ref() == Some(&rule.name);
@@ -304,8 +311,8 @@ pub(crate) async fn ask(
         .map_err(failed)?;
     let made = new.stored(id, by, rule, storage.id, now);
     query(
-        "INSERT INTO access_requests (id, account, caller, rule, storage, scope, secs, reason, made_ms)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO access_requests (id, account, caller, rule, storage, scope, secs, reason, made_ms, token)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(made.id.to_bytes())
     .bind(made.account.to_bytes())
@@ -316,10 +323,67 @@ pub(crate) async fn ask(
     .bind(i64::from(made.secs))
     .bind(made.reason.to_string())
     .bind(made.made.as_millisecond())
-    .execute(db)
+    .bind(by.token.to_bytes())
+    .execute(&mut *db)
     .await
     .map_err(failed)?;
-    Ok(made)
+    by_id(db, made.id).await?.ok_or_else(|| damaged("a request"))
+}
+
+/// What a caller is known by as this transaction knows it: since the request came, the caller or its token may have ended.
+async fn present(db: &mut Db, by: &Caller, now: Timestamp) -> Result<Vec<Arc<Identity>>, Error> {
+    let over = || Error::new(Kind::Unauthenticated(Stranger::Revoked), "the token has ended");
+    let (token, _) = callers::token_by_id(&mut *db, by.token).await?.ok_or_else(over)?;
+    if token.caller != by.id || !token.is_live(now) {
+        return Err(over());
+    }
+    Ok(identity::of_token(db, by.token).await?.into_iter().collect())
+}
+
+/// How many tokens of a caller a token comes of: that made it, or made one that did.
+const COMES_OF: &str = "WITH RECURSIVE up (id) AS (
+        SELECT made_by FROM tokens WHERE id = ?1 AND made_by IS NOT NULL
+        UNION SELECT tokens.made_by FROM tokens JOIN up ON tokens.id = up.id WHERE tokens.made_by IS NOT NULL
+    )
+    SELECT count(*) FROM up JOIN tokens t ON t.id = up.id WHERE t.caller = ?2";
+
+/// How many sessions of a caller are of the subject that a token is a session of.
+const SAME_SUBJECT: &str = "SELECT count(*) FROM identity_sessions mine
+    JOIN identity_sessions theirs ON theirs.provider = mine.provider AND theirs.subject = mine.subject
+    JOIN tokens t ON t.id = theirs.token
+    WHERE mine.token = ?1 AND t.caller = ?2";
+
+/// Refuses who decides where who asked may be the same person under another name: logged in as the same subject, or with a token that
+/// the other made.
+async fn check_other(db: &mut Db, request: &AccessRequest, by: &Caller) -> Result<(), Error> {
+    let count = async |db: &mut Db, sql: &'static str, token: TokenId, caller: CallerId| {
+        let found: i64 =
+            query_scalar(sql).bind(token.to_bytes()).bind(caller.to_bytes()).fetch_one(db).await.map_err(failed)?;
+        Ok::<_, Error>(found > 0)
+    };
+    let refuse = |said: &'static str| Err(Error::new(Kind::Forbidden, said));
+    if count(&mut *db, SAME_SUBJECT, by.token, request.caller).await? {
+        return refuse("who asked is the same subject at the identity provider: nobody decides their own request");
+    }
+    if count(&mut *db, COMES_OF, by.token, request.caller).await? {
+        return refuse("who asked made the token that decides: nobody decides their own request");
+    }
+    match request.token {
+        Some(token) if count(&mut *db, COMES_OF, token, by.id).await? => {
+            refuse("who decides made the token that it was asked with: nobody decides their own request")
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Forgets requests that were made before an instant, of some of them: their grants are over. Says of how many.
+pub(crate) async fn forget(db: &mut Db, before_ms: i64) -> Result<u64, Error> {
+    query("DELETE FROM access_requests WHERE id IN (SELECT id FROM access_requests WHERE made_ms < ? LIMIT 256)")
+        .bind(before_ms)
+        .execute(db)
+        .await
+        .map(crate::sql::db::Done::rows_affected)
+        .map_err(failed)
 }
 
 /// Refuses to approve for who could not ask for it any more.
@@ -352,11 +416,15 @@ pub(crate) async fn decide(
     let rule = match &rule {
         None => None,
         Some(rule) => {
-            let identities: Vec<Arc<Identity>> = by.identity.iter().cloned().collect();
+            let identities = present(&mut *db, by, now).await?;
             Some((rule, groups::by_id(&mut *db, rule.approvers).await?.has(by.account, by.id, &identities)))
         }
     };
     request.check(how, (by.id, by.role), rule, now)?;
+    match how {
+        Decision::Cancelled => {}
+        Decision::Approved | Decision::Denied => check_other(&mut *db, &request, by).await?,
+    }
     let mut made = None;
     if let (Decision::Approved, Some((rule, _))) = (how, rule) {
         check_asker(&mut *db, &request, rule, now).await?;

@@ -31,10 +31,23 @@ pub(crate) async fn lasting(db: &mut Db, now_ms: i64) -> Result<Vec<End>, Error>
         .collect()
 }
 
-/// Stores a revocation and notes it, if it is not there already.
-async fn insert(db: &mut Db, end: End, by: Revoker, notes: &mut Notes) -> Result<(), Error> {
+/// How many credentials of a parent access key's holder are ended one by one, beside one of them, and are not over yet.
+pub(crate) async fn ended_of(db: &mut Db, parent: TokenId, beside: LeaseId, now_ms: i64) -> Result<u64, Error> {
+    let found: i64 =
+        query_scalar("SELECT count(*) FROM revocations WHERE parent = ? AND keep_until_ms > ? AND target <> ?")
+            .bind(parent.to_bytes())
+            .bind(now_ms)
+            .bind(beside.to_bytes())
+            .fetch_one(db)
+            .await
+            .map_err(failed)?;
+    Ok(rows::count(found))
+}
+
+/// Stores a revocation and notes it, if it is not there already; and of which parent access key it is, if it is one's child's.
+async fn insert(db: &mut Db, end: End, parent: Option<TokenId>, by: Revoker, notes: &mut Notes) -> Result<(), Error> {
     let done = query(
-        "INSERT INTO revocations (kind, target, at_ms, by_caller, keep_until_ms) VALUES (?, ?, ?, ?, ?)
+        "INSERT INTO revocations (kind, target, at_ms, by_caller, keep_until_ms, parent) VALUES (?, ?, ?, ?, ?, ?)
          ON CONFLICT DO NOTHING",
     )
     .bind(i64::from(end.target.kind()))
@@ -42,6 +55,7 @@ async fn insert(db: &mut Db, end: End, by: Revoker, notes: &mut Notes) -> Result
     .bind(end.at_ms)
     .bind(by.by.to_bytes())
     .bind(end.keep_until_ms)
+    .bind(parent.map(TokenId::to_bytes))
     .execute(db)
     .await
     .map_err(failed)?;
@@ -92,6 +106,8 @@ pub(crate) enum Also {
     Nothing,
     /// The token that asked for them ends too.
     EndToken(TokenId),
+    /// It counts as one of those of a parent access key, whose holder made the credential.
+    CountFor(TokenId),
 }
 
 /// Stores a revocation and marks the leases it ends. Says how many live ones that were.
@@ -144,11 +160,15 @@ pub(crate) async fn revoke(
         .await
         .map_err(failed)?
         .rows_affected();
-    match also {
-        Also::Nothing => {}
-        Also::EndToken(token) => end_token(&mut *db, token, by, notes).await?,
-    }
-    insert(&mut *db, end, by, notes).await?;
+    let parent = match also {
+        Also::Nothing => None,
+        Also::EndToken(token) => {
+            end_token(&mut *db, token, by, notes).await?;
+            None
+        }
+        Also::CountFor(parent) => Some(parent),
+    };
+    insert(&mut *db, end, parent, by, notes).await?;
     Ok(marked + waiting)
 }
 
@@ -158,16 +178,19 @@ pub(crate) enum Through {
     Grant(AccountId, GrantId),
     /// Tokens that asked on behalf of others, and whose they are.
     Tokens(Target, HashSet<TokenId>),
+    /// A lease that others were narrowed from.
+    Lease(LeaseId),
 }
 
 impl Through {
-    /// The tokens that end with a target.
-    pub(crate) async fn tokens(db: &mut Db, target: Target) -> Result<Self, Error> {
+    /// The tokens that end with a target; or the lease, that others end with.
+    pub(crate) async fn of(db: &mut Db, target: Target) -> Result<Self, Error> {
         let sql = match target {
             Target::Token(_) => "SELECT id FROM tokens WHERE id = ?",
             Target::Caller(_) => "SELECT id FROM tokens WHERE caller = ?",
             Target::Account(_) => "SELECT id FROM tokens WHERE account = ?",
-            Target::Lease(_) | Target::Storage(_) => return Ok(Self::Tokens(target, HashSet::new())),
+            Target::Lease(id) => return Ok(Self::Lease(id)),
+            Target::Storage(_) => return Ok(Self::Tokens(target, HashSet::new())),
         };
         let ids: Vec<Vec<u8>> = query_scalar(sql).bind(target.bytes().to_vec()).fetch_all(db).await.map_err(failed)?;
         let ids = ids.iter().map(|id| rows::id(id).map(TokenId::from_bytes)).collect::<Result<_, _>>()?;
@@ -184,6 +207,7 @@ impl Through {
         match self {
             Self::Grant(_, grant) => lease.grant_ids().any(|one| one == *grant),
             Self::Tokens(_, ids) => lease.asked_with.is_some_and(|token| ids.contains(&token)),
+            Self::Lease(id) => lease.leases_before().any(|one| one == *id),
         }
     }
 
@@ -191,26 +215,45 @@ impl Through {
         match self {
             Self::Grant(account, _) => lease.account == *account,
             Self::Tokens(_, ids) => lease.asked_with.is_some_and(|token| ids.contains(&token)),
+            // All that was narrowed is looked at.
+            Self::Lease(_) => false,
         }
     }
 
-    /// The ends of the live leases on disk that came through it.
-    pub(crate) async fn ends(&self, db: &mut Db, by: Revoker, longest_ms: i64) -> Result<Vec<End>, Error> {
+    /// The ends of the live leases that came through it, those on disk and these that are on their way there; and of what was narrowed
+    /// from them.
+    pub(crate) async fn ends(
+        &self,
+        db: &mut Db,
+        unwritten: Vec<Opened>,
+        by: Revoker,
+        longest_ms: i64,
+    ) -> Result<Vec<End>, Error> {
         if self.is_nothing() {
             return Ok(Vec::new());
         }
         let at_ms = by.at.as_millisecond();
         let since_ms = at_ms.saturating_sub(longest_ms);
-        let waiting = waiting(&mut *db, since_ms, at_ms, |lease| self.may_be_of(lease)).await?;
+        // Nothing is narrowed from a lease before it is there.
+        let since_ms = if let Self::Lease(id) = self { since_ms.max(id.made_ms()) } else { since_ms };
+        let mut some = unwritten;
+        some.extend(waiting(&mut *db, since_ms, at_ms, |lease| self.may_be_of(lease) || lease.is_narrowed()).await?);
         let mut ends: Vec<End> =
-            waiting.iter().filter(|lease| self.is_of(lease)).map(|lease| End::of_lease(lease, at_ms)).collect();
+            some.iter().filter(|lease| self.is_of(lease)).map(|lease| End::of_lease(lease, at_ms)).collect();
         match self {
             Self::Grant(account, grant) => ends.extend(of_grant(db, *account, *grant, since_ms, at_ms).await?),
             Self::Tokens(target, _) => {
                 let asked = leases::asked_with(db, *target, since_ms, at_ms).await?;
                 ends.extend(asked.iter().map(|lease| End::of_lease(lease, at_ms)));
             }
+            Self::Lease(_) => {}
         }
+        some.retain(Opened::is_narrowed);
+        some.extend(leases::narrowed(db, since_ms, at_ms).await?);
+        let mut before: HashSet<Target> = ends.iter().map(|end| end.target).collect();
+        before.extend(if let Self::Lease(id) = self { Some(Target::Lease(*id)) } else { None });
+        let goes = |lease: &&Opened| lease.leases_before().any(|one| before.contains(&Target::Lease(one)));
+        ends.extend(some.iter().filter(goes).map(|lease| End::of_lease(lease, at_ms)));
         // Between the two questions it may have moved from the pages to the index.
         let mut seen = HashSet::new();
         ends.retain(|end| seen.insert(end.target));
@@ -257,7 +300,7 @@ pub(crate) async fn insert_all(db: &mut Db, ends: &[End], by: Revoker, notes: &m
             .execute(&mut *db)
             .await
             .map_err(failed)?;
-        insert(&mut *db, *end, by, notes).await?;
+        insert(&mut *db, *end, None, by, notes).await?;
     }
     Ok(())
 }

@@ -13,8 +13,9 @@ use valetkey_core::id::{
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::nouns::dataset::{Dataset, Newest};
 use valetkey_core::nouns::registry::TokenRecord;
-use valetkey_core::scope::{Path, Scope};
+use valetkey_core::scope::{Path, Rights, Scope};
 use valetkey_core::storage::{ExternalConfig, Quota, Revocability, Sharing, Storage, StorageKind};
+use valetkey_core::template::{Opens, Template};
 use valetkey_core::time::Lifetime;
 use valetkey_core::{Error, Kind};
 
@@ -55,6 +56,31 @@ pub(crate) fn role(text: &str) -> Result<Role, Error> {
 
 pub(crate) fn scope(mut bytes: &[u8]) -> Result<Scope, Error> {
     Scope::decode(&mut bytes).filter(|_| bytes.is_empty()).ok_or_else(|| damaged("a scope"))
+}
+
+pub(crate) fn rights(mut bytes: &[u8]) -> Result<Rights, Error> {
+    Rights::decode(&mut bytes).filter(|_| bytes.is_empty()).ok_or_else(|| damaged("a scope"))
+}
+
+/// What a grant opens, as its two columns: a scope, or a template beside an empty one.
+pub(crate) fn opens_bytes(opens: &Opens) -> (Vec<u8>, Option<Vec<u8>>) {
+    match opens {
+        Opens::Scope(scope) => (scope_bytes(scope), None),
+        Opens::Template(template) => {
+            let mut bytes = Vec::with_capacity(128);
+            template.encode(&mut bytes);
+            (Vec::new(), Some(bytes))
+        }
+    }
+}
+
+/// Takes the two columns back.
+pub(crate) fn opens(scope_column: &[u8], template: Option<&[u8]>) -> Result<Opens, Error> {
+    match (scope_column, template) {
+        (scope_column, None) => scope(scope_column).map(Opens::Scope),
+        ([], Some(template)) => Template::decode(template).map(Opens::Template).ok_or_else(|| damaged("a template")),
+        (_, Some(_)) => Err(damaged("a grant that opens two things")),
+    }
 }
 
 pub(crate) fn scope_bytes(scope: &Scope) -> Vec<u8> {
@@ -176,11 +202,12 @@ pub(crate) type GrantRow = (
     Option<Vec<u8>>,
     Option<String>,
     Option<Vec<u8>>,
+    Option<Vec<u8>>,
 );
 
 pub(crate) fn grant(row: &GrantRow) -> Result<Grant, Error> {
     #[rustfmt::skip]
-    let (row_id, row_name, account, caller, storage, dataset, row_scope, max, from, until, share, workspace, group, conditions, request) = row;
+    let (row_id, row_name, account, caller, storage, dataset, row_scope, max, from, until, share, workspace, group, conditions, request, template) = row;
     Ok(Grant {
         id: GrantId::from_bytes(id(row_id)?),
         name: name(row_name)?,
@@ -200,7 +227,7 @@ pub(crate) fn grant(row: &GrantRow) -> Result<Grant, Error> {
             (None, None, None, Some(request)) => Origin::Request(RequestId::from_bytes(id(request)?)),
             _ => return Err(damaged("a grant that was made for two things")),
         },
-        scope: scope(row_scope)?,
+        scope: opens(row_scope, template.as_deref())?,
         max_lifetime: lifetime(*max)?,
         from: at_ms_opt(*from)?,
         until: at_ms_opt(*until)?,

@@ -9,10 +9,8 @@ use valetkey_core::id::{AccountId, CallerId, GrantId, ShareId, StorageId, TableI
 use valetkey_core::lease::Revoker;
 use valetkey_core::nouns::registry::TokenRecord;
 use valetkey_core::nouns::rules::check_recipient;
-use valetkey_core::nouns::share::{
-    History, LinkDigest, ProfileKind, ProfileLink, Recipient, Share, SharedName, SharedTable, TableAccess, TableFormat,
-    TableRoot, no_share,
-};
+use valetkey_core::nouns::share::{LinkDigest, ProfileKind, ProfileLink, Recipient, Share, no_share};
+use valetkey_core::nouns::table::{History, SharedName, SharedTable, TableAccess, TableFormat, TableRoot};
 use valetkey_core::token::{Maker, PlainToken};
 
 use crate::sql::callers::{self, NewToken};
@@ -387,8 +385,8 @@ pub(crate) async fn create_link(
     let until = no_later.map_or(link.until, |no_later| no_later.min(link.until));
     let link = ProfileLink { until, made_by: maker.token(), no_later, ..link };
     query(
-        "INSERT INTO share_links (digest, caller, kind, token_lifetime_s, until_ms, made_ms, made_by, no_later_ms)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO share_links (digest, caller, kind, token_lifetime_s, until_ms, made_ms, made_by, no_later_ms, outlives)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(code.as_bytes().to_vec())
     .bind(link.caller.to_bytes())
@@ -398,32 +396,36 @@ pub(crate) async fn create_link(
     .bind(now.as_millisecond())
     .bind(link.made_by.map(valetkey_core::id::TokenId::to_bytes))
     .bind(link.no_later.map(Timestamp::as_millisecond))
+    .bind(i64::from(maker.outlives()))
     .execute(&mut *db)
     .await
     .map_err(failed)?;
     Ok(link)
 }
 
-type LinkRow = (Vec<u8>, String, Option<i64>, i64, Option<Vec<u8>>, Option<i64>);
+type LinkRow = (Vec<u8>, String, Option<i64>, i64, Option<Vec<u8>>, Option<i64>, i64);
 
+/// Makes the token of a link. One whose maker was revoked makes none, nor one that is ended and not on record yet.
 pub(crate) async fn redeem_link(
     db: &mut Db,
     code: &LinkDigest,
     id: TokenId,
     token: &PlainToken,
     now: Timestamp,
+    ended: impl Fn(&ProfileLink) -> bool,
     notes: &mut Notes,
 ) -> Result<Option<(ProfileLink, TokenRecord)>, Error> {
     let found: Option<LinkRow> = query_as(
-        "UPDATE share_links SET used_ms = ?1 WHERE digest = ?2 AND used_ms IS NULL AND until_ms > ?1
-         RETURNING caller, kind, token_lifetime_s, until_ms, made_by, no_later_ms",
+        "SELECT caller, kind, token_lifetime_s, until_ms, made_by, no_later_ms, outlives FROM share_links
+         WHERE digest = ?2 AND used_ms IS NULL AND until_ms > ?1
+         AND NOT EXISTS (SELECT 1 FROM tokens WHERE tokens.id = share_links.made_by AND tokens.revoked_ms IS NOT NULL)",
     )
     .bind(now.as_millisecond())
     .bind(code.as_bytes().to_vec())
     .fetch_optional(&mut *db)
     .await
     .map_err(failed)?;
-    let Some((caller, kind, lifetime, until, made_by, no_later)) = found else { return Ok(None) };
+    let Some((caller, kind, lifetime, until, made_by, no_later, outlives)) = found else { return Ok(None) };
     let link = ProfileLink {
         caller: CallerId::from_bytes(rows::id(&caller)?),
         kind: ProfileKind::parse(&kind).ok_or_else(|| damaged("a kind of profile"))?,
@@ -432,9 +434,22 @@ pub(crate) async fn redeem_link(
         made_by: made_by.as_deref().map(|maker| rows::id(maker).map(TokenId::from_bytes)).transpose()?,
         no_later: rows::at_ms_opt(no_later)?,
     };
+    if ended(&link) {
+        return Ok(None);
+    }
+    query("UPDATE share_links SET used_ms = ? WHERE digest = ?")
+        .bind(now.as_millisecond())
+        .bind(code.as_bytes().to_vec())
+        .execute(&mut *db)
+        .await
+        .map_err(failed)?;
     let until = link.token_until(now);
-    let own =
-        NewToken { id, caller: link.caller, digest: token.digest(), tail: token.tail(), until, made_by: link.made_by };
+    let maker = match link.made_by {
+        None => Maker::Server,
+        Some(maker) if outlives == 0 => Maker::Token(maker),
+        Some(maker) => Maker::Outlived(maker),
+    };
+    let own = NewToken { id, caller: link.caller, digest: token.digest(), tail: token.tail(), until, maker };
     let record = callers::insert_token(&mut *db, own, now, notes).await?;
     Ok(Some((link, record)))
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use valetkey_core::Error;
 use valetkey_core::audit::Author;
-use valetkey_core::id::{AccountId, LeaseId};
+use valetkey_core::id::{AccountId, LeaseId, TokenId};
 
 use crate::sql::chain::Chain;
 use crate::sql::db::{Db, query, query_as, query_scalar};
@@ -104,6 +104,21 @@ pub(crate) async fn requests(db: &mut Db, account: AccountId, before_s: i64) -> 
     let done = query(
         "DELETE FROM requests WHERE account = ?1 AND second_s < ?2 AND second_s <= coalesce(
              (SELECT second_s FROM requests WHERE account = ?1 AND second_s < ?2 ORDER BY second_s LIMIT 1 OFFSET ?3), ?2)",
+    )
+    .bind(account.to_bytes())
+    .bind(before_s)
+    .bind(SLICE)
+    .execute(db)
+    .await
+    .map_err(failed)?;
+    Ok(done.rows_affected())
+}
+
+/// Removes an account's traffic of days before an instant. Says how many rows.
+pub(crate) async fn traffic(db: &mut Db, account: AccountId, before_s: i64) -> Result<u64, Error> {
+    let done = query(
+        "DELETE FROM traffic WHERE account = ?1 AND day_s < ?2 AND day_s <= coalesce(
+             (SELECT day_s FROM traffic WHERE account = ?1 AND day_s < ?2 ORDER BY day_s LIMIT 1 OFFSET ?3), ?2)",
     )
     .bind(account.to_bytes())
     .bind(before_s)
@@ -294,10 +309,45 @@ pub(crate) async fn ledger(
         }
     }
     let mut notes = Notes::new(Author::SERVER, now_ms);
+    let mut older = None;
     for (id, (of_page, state)) in tokens {
+        if !is_token(&mut *db, id).await? {
+            // Its row is gone, and so is what was said of it, once no chain has anything older to say. What it was before it ended is
+            // not said again: what ended it may be gone before.
+            let older = match older {
+                Some(older) => older,
+                None => *older.insert(is_noted_before(&mut *db, chain, at.last_ms).await?),
+            };
+            if !older || !state.is_over(now_ms) {
+                continue;
+            }
+        }
         notes.carry_token(&TokenNote { id, of_page: Some(of_page), state });
     }
     Ok(Some((at, notes)))
+}
+
+async fn is_token(db: &mut Db, id: TokenId) -> Result<bool, Error> {
+    let found: Option<i64> = query_scalar("SELECT 1 FROM tokens WHERE id = ?")
+        .bind(id.to_bytes())
+        .fetch_optional(db)
+        .await
+        .map_err(failed)?;
+    Ok(found.is_some())
+}
+
+/// Whether another chain has notes that are no later than an instant.
+async fn is_noted_before(db: &mut Db, chain: Chain, last_ms: i64) -> Result<bool, Error> {
+    let found: Option<i64> = query_scalar(
+        "SELECT 1 FROM ledger_pages WHERE notes > 0 AND first_ms <= ? AND NOT (seq > ? AND seq < ?) LIMIT 1",
+    )
+    .bind(last_ms)
+    .bind(chain.before())
+    .bind(chain.beyond())
+    .fetch_optional(db)
+    .await
+    .map_err(failed)?;
+    Ok(found.is_some())
 }
 
 async fn remove(
@@ -307,7 +357,11 @@ async fn remove(
     ends: &[End],
 ) -> Result<(), Error> {
     for id in leases {
-        for sql in ["DELETE FROM leases WHERE id = ?", "DELETE FROM issued WHERE lease = ?"] {
+        for sql in [
+            "DELETE FROM leases WHERE id = ?",
+            "DELETE FROM issued WHERE lease = ?",
+            "DELETE FROM lease_uses WHERE lease = ?",
+        ] {
             query(sql).bind(id.to_bytes()).execute(&mut *db).await.map_err(failed)?;
         }
     }

@@ -51,7 +51,8 @@ pub(crate) async fn refusals(db: &mut Db, after: Counted, before_s: i64, limit: 
     Ok(found)
 }
 
-/// Takes the turn to send somewhere, or keeps it. `false` while another has it, whose turn is not over by an instant.
+/// Takes the turn to send somewhere, or keeps it. `false` while another has it, whose turn is not over by an instant. One that is to last
+/// for longer than any turn was taken by a clock that was wrong.
 pub(crate) async fn take_turn(
     db: &mut Db,
     to: &str,
@@ -63,12 +64,13 @@ pub(crate) async fn take_turn(
     let taken = query(
         "INSERT INTO audit_destinations AS d (name, sender, until_ms) VALUES (?1, ?2, ?3)
          ON CONFLICT (name) DO UPDATE SET sender = excluded.sender, until_ms = excluded.until_ms
-         WHERE d.sender = excluded.sender OR d.until_ms <= ?4",
+         WHERE d.sender = excluded.sender OR d.until_ms <= ?4 OR d.until_ms > ?5",
     )
     .bind(to.to_owned())
     .bind(sender.0.to_vec())
     .bind(until_ms)
     .bind(over.as_millisecond())
+    .bind(until_ms.saturating_add(TURN.as_secs().saturating_mul(1000)))
     .execute(&mut *db)
     .await
     .map_err(failed)?;

@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 
 use valetkey_core::Error;
-use valetkey_core::id::{AccountId, TokenId};
+use valetkey_core::id::{AccountId, CallerId, LeaseId, TokenId};
 use valetkey_core::lease::Refusal;
-use valetkey_core::nouns::usage::{Origin, RequestFilter};
+use valetkey_core::nouns::usage::{Origin, RequestFilter, Traffic, TrafficFilter, Used, day_of};
 
 use crate::sql::db::{Db, query, query_as, query_scalar};
-use crate::sql::entry::address_bytes;
+use crate::sql::entry::{address, address_bytes};
 use crate::sql::failed;
-use crate::sql::rows::{count, kind_name, signed};
+use crate::sql::rows::{self, count, kind_name, signed};
 
 /// What is counted of requests, apart from how many.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -28,6 +28,10 @@ pub(crate) struct Tally {
     pub(crate) requests: HashMap<Requested, u64>,
     /// Refusals, by the second their minute starts at.
     pub(crate) refusals: HashMap<(Refusal, i64), u64>,
+    /// What went over the S3 endpoint, by the second its day starts at.
+    pub(crate) traffic: HashMap<(AccountId, i64, CallerId), Traffic>,
+    /// How credentials were used there, by their leases.
+    pub(crate) used: HashMap<LeaseId, Used>,
 }
 
 const fn origin_number(origin: Origin) -> i64 {
@@ -77,7 +81,133 @@ pub(crate) async fn add(db: &mut Db, tally: &Tally) -> Result<(), Error> {
         .await
         .map_err(failed)?;
     }
+    let mut traffic: Vec<(&(AccountId, i64, CallerId), &Traffic)> = tally.traffic.iter().collect();
+    traffic.sort_unstable_by_key(|(at, _)| **at);
+    for ((account, day, caller), Traffic { requests, bytes_in, bytes_out }) in traffic {
+        query(
+            "INSERT INTO traffic (account, day_s, caller, requests, bytes_in, bytes_out) VALUES (?, ?, ?, ?, ?, ?)
+             ON CONFLICT (account, day_s, caller) DO UPDATE SET requests = traffic.requests + excluded.requests,
+             bytes_in = traffic.bytes_in + excluded.bytes_in, bytes_out = traffic.bytes_out + excluded.bytes_out",
+        )
+        .bind(account.to_bytes())
+        .bind(*day)
+        .bind(caller.to_bytes())
+        .bind(signed(*requests))
+        .bind(signed(*bytes_in))
+        .bind(signed(*bytes_out))
+        .execute(&mut *db)
+        .await
+        .map_err(failed)?;
+    }
+    let mut used: Vec<(&LeaseId, &Used)> = tally.used.iter().collect();
+    used.sort_unstable_by_key(|(lease, _)| **lease);
+    for (lease, used) in used {
+        add_used(&mut *db, *lease, used).await?;
+    }
     Ok(())
+}
+
+/// Adds to how a credential was used, as [`Used::and`] does.
+async fn add_used(db: &mut Db, lease: LeaseId, used: &Used) -> Result<(), Error> {
+    let Used { first, last, from, traffic: Traffic { requests, bytes_in, bytes_out } } = used;
+    query(
+        "INSERT INTO lease_uses (lease, first_ms, last_ms, from_addr, requests, bytes_in, bytes_out) VALUES (?, ?, ?, ?, ?, ?, ?)
+         ON CONFLICT (lease) DO UPDATE SET
+             first_ms = CASE WHEN excluded.first_ms < lease_uses.first_ms THEN excluded.first_ms ELSE lease_uses.first_ms END,
+             last_ms = CASE WHEN excluded.last_ms > lease_uses.last_ms THEN excluded.last_ms ELSE lease_uses.last_ms END,
+             from_addr = CASE WHEN excluded.last_ms >= lease_uses.last_ms
+                 THEN coalesce(excluded.from_addr, lease_uses.from_addr) ELSE coalesce(lease_uses.from_addr, excluded.from_addr) END,
+             requests = lease_uses.requests + excluded.requests,
+             bytes_in = lease_uses.bytes_in + excluded.bytes_in, bytes_out = lease_uses.bytes_out + excluded.bytes_out",
+    )
+    .bind(lease.to_bytes())
+    .bind(first.as_millisecond())
+    .bind(last.as_millisecond())
+    .bind(address_bytes(*from))
+    .bind(signed(*requests))
+    .bind(signed(*bytes_in))
+    .bind(signed(*bytes_out))
+    .execute(db)
+    .await
+    .map_err(failed)?;
+    Ok(())
+}
+
+/// A row of how a credential was used.
+type UsedRow = (i64, i64, Option<Vec<u8>>, i64, i64, i64);
+
+/// How the credential of a lease was used.
+pub(crate) async fn used(db: &mut Db, lease: LeaseId) -> Result<Option<Used>, Error> {
+    let found: Option<UsedRow> =
+        query_as("SELECT first_ms, last_ms, from_addr, requests, bytes_in, bytes_out FROM lease_uses WHERE lease = ?")
+            .bind(lease.to_bytes())
+            .fetch_optional(db)
+            .await
+            .map_err(failed)?;
+    let read = |(first, last, from, requests, came, went): UsedRow| {
+        let from = from.as_deref().and_then(address);
+        Ok(Used {
+            first: rows::at_ms(first)?,
+            last: rows::at_ms(last)?,
+            from,
+            traffic: traffic_of(requests, came, went),
+        })
+    };
+    found.map(read).transpose()
+}
+
+/// The sums of some rows' traffic.
+macro_rules! sums {
+    () => {
+        "CAST(sum(requests) AS BIGINT), CAST(sum(bytes_in) AS BIGINT), CAST(sum(bytes_out) AS BIGINT)"
+    };
+}
+
+/// What went over the S3 endpoint, by the second its day starts at.
+pub(crate) async fn traffic_by_day(db: &mut Db, filter: &TrafficFilter) -> Result<Vec<(i64, Traffic)>, Error> {
+    let found: Vec<(i64, i64, i64, i64)> = query_as(concat!(
+        "SELECT day_s, ",
+        sums!(),
+        " FROM traffic WHERE account = ?1 AND day_s >= ?2 AND day_s < ?3 AND (?4 IS NULL OR caller = ?4) GROUP BY day_s ORDER BY day_s"
+    ))
+    .bind(filter.account.to_bytes())
+    .bind(day_of(filter.from))
+    .bind(filter.to.as_second())
+    .bind(filter.caller.map(CallerId::to_bytes))
+    .fetch_all(db)
+    .await
+    .map_err(failed)?;
+    Ok(found.into_iter().map(|(day, requests, came, went)| (day, traffic_of(requests, came, went))).collect())
+}
+
+/// What went over the S3 endpoint, by caller: those with the most bytes first.
+pub(crate) async fn traffic_by_caller(
+    db: &mut Db,
+    filter: &TrafficFilter,
+    most: u32,
+) -> Result<Vec<(CallerId, Traffic)>, Error> {
+    let found: Vec<(Vec<u8>, i64, i64, i64)> = query_as(concat!(
+        "SELECT caller, ",
+        sums!(),
+        " FROM traffic WHERE account = ?1 AND day_s >= ?2 AND day_s < ?3 AND (?4 IS NULL OR caller = ?4) ",
+        "GROUP BY caller ORDER BY sum(bytes_in) + sum(bytes_out) DESC, caller LIMIT ?5"
+    ))
+    .bind(filter.account.to_bytes())
+    .bind(day_of(filter.from))
+    .bind(filter.to.as_second())
+    .bind(filter.caller.map(CallerId::to_bytes))
+    .bind(i64::from(most))
+    .fetch_all(db)
+    .await
+    .map_err(failed)?;
+    let each = |(caller, requests, came, went): (Vec<u8>, i64, i64, i64)| {
+        Ok((CallerId::from_bytes(rows::id(&caller)?), traffic_of(requests, came, went)))
+    };
+    found.into_iter().map(each).collect()
+}
+
+fn traffic_of(requests: i64, bytes_in: i64, bytes_out: i64) -> Traffic {
+    Traffic { requests: count(requests), bytes_in: count(bytes_in), bytes_out: count(bytes_out) }
 }
 
 /// Requests in these seconds, the last one exclusive.

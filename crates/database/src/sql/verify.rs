@@ -1,19 +1,19 @@
 //! Holds the chain against itself and what is made of it: the index of leases, revocations and tokens, both ways.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use valetkey_core::Error;
-use valetkey_core::id::TokenId;
+use valetkey_core::id::{LeaseId, TokenId};
 use valetkey_core::nouns::registry::{Before, HeadFound, LedgerHead, Verified};
 
 use crate::sql::chain::Chain;
 use crate::sql::db::{Db, query_as, query_scalar};
 use crate::sql::ends::Ends;
-use crate::sql::entry::{self, Entry, Issued};
+use crate::sql::entry::{self, Entry, Issued, Opened};
 use crate::sql::leases::{self, Found};
 use crate::sql::note::{Note, TokenNote, TokenState};
 use crate::sql::pages::{self, Head, hash};
-use crate::sql::rows::count;
+use crate::sql::rows::{self, count};
 use crate::sql::target::End;
 use crate::sql::{failed, notes};
 
@@ -57,6 +57,10 @@ pub(crate) struct Walk {
     ends: Ends,
     expected: Option<LedgerHead>,
     tokens: HashMap<TokenId, (i64, TokenState)>,
+    /// The leases that the chains say are void.
+    voids: HashSet<LeaseId>,
+    /// The digests of long scopes that leases on the chains name and that are there.
+    scopes: HashSet<Vec<u8>>,
     /// Whether anything was noted so far: covering cannot begin after that.
     noted: bool,
     more: usize,
@@ -90,6 +94,8 @@ impl Walk {
             ends: Ends::since(&mut *db, i64::MIN).await?,
             expected,
             tokens: HashMap::new(),
+            voids: HashSet::new(),
+            scopes: HashSet::new(),
             noted: false,
             more: 0,
             verified,
@@ -165,8 +171,13 @@ impl Walk {
             fits = !exists(&mut *db, seq).await?;
         }
         for entry in entries {
-            if let Entry::Note(note) = entry {
-                self.note(&mut *db, seq, note).await?;
+            match entry {
+                Entry::Opened(opened) => self.long_scope(&mut *db, seq, &opened).await?,
+                Entry::Voided(voided) => {
+                    self.voids.insert(voided.lease);
+                }
+                Entry::Issued(_) => {}
+                Entry::Note(note) => self.note(&mut *db, seq, note).await?,
             }
         }
         if !fits {
@@ -200,6 +211,64 @@ impl Walk {
         } else {
             self.more += 1;
         }
+    }
+
+    /// Looks whether a scope that a lease names by its digest is there. What it says is looked at in the end.
+    async fn long_scope(&mut self, db: &mut Db, page: i64, opened: &Opened) -> Result<(), Error> {
+        let Some(digest) = entry::scope_digest(&opened.scope) else { return Ok(()) };
+        if self.scopes.contains(digest) {
+            return Ok(());
+        }
+        let found: Option<i64> = query_scalar("SELECT 1 FROM scopes WHERE digest = ?")
+            .bind(digest.to_vec())
+            .fetch_optional(&mut *db)
+            .await
+            .map_err(failed)?;
+        if found.is_some() {
+            self.scopes.insert(digest.to_vec());
+        } else if exists(&mut *db, page).await? {
+            let lease = opened.id;
+            self.astray(|| format!("the scope of the lease {lease} (page {page}) is not in the database"));
+        }
+        Ok(())
+    }
+
+    /// Holds what long scopes say against what they are named by.
+    async fn hold_scopes(&mut self, view: &mut Db) -> Result<(), Error> {
+        let mut after = Vec::new();
+        loop {
+            let some: Vec<(Vec<u8>, Vec<u8>)> =
+                query_as("SELECT digest, body FROM scopes WHERE digest > ? ORDER BY digest LIMIT ?")
+                    .bind(after.clone())
+                    .bind(WINDOW)
+                    .fetch_all(&mut *view)
+                    .await
+                    .map_err(failed)?;
+            let Some((last, _)) = some.last() else { return Ok(()) };
+            after.clone_from(last);
+            for (digest, body) in some {
+                if entry::digest_of(&body) != *digest {
+                    let shown = data_encoding::HEXLOWER.encode(digest.get(..8).unwrap_or_default());
+                    self.astray(|| format!("the scope {shown}… in the database is not what its digest says"));
+                }
+            }
+        }
+    }
+
+    /// Holds the leases that the index says are void against those that the chains say are. A void comes after its lease: its page
+    /// does not go before that lease does.
+    async fn hold_voids(&mut self, view: &mut Db) -> Result<(), Error> {
+        let void: Vec<Vec<u8>> = query_scalar("SELECT id FROM leases WHERE void_kind IS NOT NULL ORDER BY id")
+            .fetch_all(view)
+            .await
+            .map_err(failed)?;
+        for id in void {
+            let lease = LeaseId::from_bytes(rows::id(&id)?);
+            if !self.voids.contains(&lease) {
+                self.astray(|| format!("the lease {lease} is void in the database and not on the chain"));
+            }
+        }
+        Ok(())
     }
 
     async fn note(&mut self, db: &mut Db, page: i64, note: Note) -> Result<(), Error> {
@@ -273,7 +342,7 @@ impl Walk {
 
     /// What can only be told of all of it, in one view: that nothing is in the database which is not on the chains. `own` is the chain
     /// of this node.
-    pub(crate) async fn end(mut self, view: &mut Db, own: Chain) -> Result<Verified, Error> {
+    pub(crate) async fn end(mut self, view: &mut Db, own: Chain, now_ms: i64) -> Result<Verified, Error> {
         while self.step(&mut *view).await? {}
         let more: (i64, i64) = query_as(
             "SELECT (SELECT count(*) FROM leases) - CAST(coalesce(sum(opens), 0) AS BIGINT),
@@ -310,7 +379,9 @@ impl Walk {
             let noted = self.verified.revocations;
             self.astray(|| format!("the database has {stored} revocations, the chain {noted}"));
         }
-        self.hold_tokens(notes::tokens(view).await?);
+        self.hold_scopes(&mut *view).await?;
+        self.hold_voids(&mut *view).await?;
+        self.hold_tokens(notes::tokens(view).await?, now_ms);
         self.verified.expected = match (self.expected, self.verified.expected) {
             (None, _) => None,
             (Some(_), None) => Some(HeadFound::Missing),
@@ -327,7 +398,8 @@ impl Walk {
         Ok(self.verified)
     }
 
-    fn hold_tokens(&mut self, stored: Vec<(TokenId, TokenState)>) {
+    /// One that the chain says is over may be gone: retention removes its row, and its absence opens nothing.
+    fn hold_tokens(&mut self, stored: Vec<(TokenId, TokenState)>, now_ms: i64) {
         let mut noted = std::mem::take(&mut self.tokens);
         for (id, state) in stored {
             self.verified.tokens += 1;
@@ -346,7 +418,7 @@ impl Walk {
                 }
             }
         }
-        for (id, (page, _)) in noted {
+        for (id, (page, _)) in noted.into_iter().filter(|(_, (_, state))| !state.is_over(now_ms)) {
             self.astray(|| format!("the token {id} is on the chain (page {page}) and not in the database"));
         }
     }

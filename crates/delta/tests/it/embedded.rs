@@ -9,7 +9,7 @@ use valetkey_core::keyring::{Keyring, SharedKeyring};
 use valetkey_core::lease::Provenance;
 use valetkey_core::nouns::table::{AsOf, ObjectFiles as _, TableLogs as _};
 use valetkey_core::port::Revocations;
-use valetkey_core::scope::Scope;
+use valetkey_core::scope::Rights;
 use valetkey_core::{Error, Secret};
 use valetkey_delta::{Limits, Logs};
 use valetkey_s3::{Config, Endpoint, World};
@@ -27,7 +27,7 @@ impl Revocations for NoLeases {
         true
     }
 
-    async fn scope(&self, _: LeaseId) -> Result<Option<Arc<Scope>>, Error> {
+    async fn rights(&self, _: LeaseId) -> Result<Option<Arc<Rights>>, Error> {
         Ok(None)
     }
 }
@@ -39,9 +39,11 @@ async fn a_table_in_the_embedded_store_reads_as_it_does_in_memory() {
     let world = World {
         keyring: SharedKeyring::new(Keyring::new(&[(1, Secret::new([1; 32]))]).unwrap()),
         leases: Arc::new(NoLeases),
+        health: valetkey_core::health::Health::new(Arc::new(FixedClock::default())),
         clock: Arc::new(FixedClock::default()),
         parents: Arc::new(Memory::new(entropy.clone())),
         quotas: Arc::new(Memory::new(entropy.clone())),
+        meter: Arc::new(Memory::new(entropy.clone())),
         entropy,
         budget: valetkey_core::fair::Budget::new(64 * 1024 * 1024),
         tasks: tasks.clone(),

@@ -40,7 +40,7 @@ pub(crate) fn place(root: &str) -> TablePlace {
         max_lifetime: Lifetime::secs(3600),
         external: None,
     };
-    TablePlace { storage: Arc::new(storage), bucket: bucket(), root: root.as_bytes().into() }
+    TablePlace { storage: Arc::new(storage), bucket: bucket(), root: root.as_bytes().into(), credential: None }
 }
 
 /// When the commit of a version was written.

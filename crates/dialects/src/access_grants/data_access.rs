@@ -125,7 +125,7 @@ pub(super) async fn vend(own: Arc<AccessGrants>, call: Call) -> Result<Reply, Er
 }
 
 /// What the credential opens, so that a client may keep it for all of that; or, where it may not, only what was asked for.
-fn matched(place: &Place, part: &Part<'_>, privilege: Privilege, lasts: bool) -> String {
+fn matched(place: &Place, part: &Part, privilege: Privilege, lasts: bool) -> String {
     let whole = match privilege {
         Privilege::Default if lasts || place.is_open() => written(&place.bucket, part.path().as_ref()),
         Privilege::Default | Privilege::Minimal => None,

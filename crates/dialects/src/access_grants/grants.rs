@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use valetkey_core::grant::{Grant, Grantee};
 use valetkey_core::id::StorageId;
 use valetkey_core::name::BucketName;
-use valetkey_core::scope::{Action, Actions, Path, Paths, Scope};
+use valetkey_core::scope::{Action, Actions, Path, Paths, Rights, Scope};
 use valetkey_core::snapshot::Snapshot;
 
 use super::target::{Place, written};
@@ -64,14 +64,14 @@ impl Permission {
 
 /// One path of a grant, or all of its bucket, and what is allowed there.
 #[derive(Clone, Debug)]
-pub(super) struct Part<'s> {
-    pub(super) grant: &'s Grant,
+pub(super) struct Part {
+    pub(super) grant: Arc<Grant<Scope>>,
     /// The whole bucket, or one path.
     pub(super) paths: Paths,
     pub(super) actions: Actions,
 }
 
-impl Part<'_> {
+impl Part {
     pub(super) fn path(&self) -> Option<Path> {
         only(&self.paths)
     }
@@ -107,20 +107,20 @@ fn each(paths: &Paths) -> Vec<Paths> {
 
 /// Whether a key says anything about a grant. One that is a token itself opens what is granted to its caller by name; one that was vended
 /// opens one scope. So a list costs no more than there are grants.
-fn concerns(call: &Call, grant: &Grant) -> bool {
+fn concerns(call: &Call, grant: &Grant<Scope>) -> bool {
     let Some(held) = call.caller.held.as_deref() else { return false };
     let named = match grant.to {
         Grantee::Caller(caller) => caller == call.caller.id,
         Grantee::Everyone | Grantee::Group(_) => false,
     };
     let here =
-        |(storage, own): &(StorageId, Arc<Scope>)| *storage == grant.storage && own.bucket() == grant.scope.bucket();
+        |(storage, own): &(StorageId, Arc<Rights>)| *storage == grant.storage && own.bucket() == grant.scope.bucket();
     if held.leases.is_empty() { named } else { held.opens.iter().any(here) }
 }
 
 /// The parts of some paths of a grant that the key opens.
-fn opened<'s>(call: &Call, grant: &'s Grant, paths: &Paths) -> Vec<Part<'s>> {
-    let part = |paths, actions| Part { grant, paths, actions };
+fn opened(call: &Call, grant: &Arc<Grant<Scope>>, paths: &Paths) -> Vec<Part> {
+    let part = |paths, actions| Part { grant: Arc::clone(grant), paths, actions };
     match call.caller.held.as_deref() {
         Some(held) if concerns(call, grant) => {
             if held.leases.is_empty() {
@@ -130,34 +130,41 @@ fn opened<'s>(call: &Call, grant: &'s Grant, paths: &Paths) -> Vec<Part<'s>> {
                 .opens
                 .iter()
                 .filter(|(storage, own)| *storage == grant.storage && own.bucket() == grant.scope.bucket());
-            here.flat_map(|(_, own)| {
-                let actions = own.actions().intersect(grant.scope.actions());
-                let inside = own.paths().intersect(paths).as_ref().map(each).unwrap_or_default();
-                inside.into_iter().map(move |paths| part(paths, actions))
-            })
-            .collect()
+            let mut parts: Vec<Part> = Vec::new();
+            for (_, own) in here {
+                let inside = own.parts().iter().filter_map(|part| part.paths().intersect(paths));
+                for paths in inside.flat_map(|inside| each(&inside)) {
+                    let actions = own.parts().actions_on(&paths).intersect(grant.scope.actions());
+                    if !parts.iter().any(|known| known.paths == paths && known.actions == actions) {
+                        parts.push(part(paths, actions));
+                    }
+                }
+            }
+            parts
         }
         Some(_) | None => Vec::new(),
     }
 }
 
 /// The closest part around a place that allows all of that.
-pub(super) fn closest<'s>(
-    snapshot: &'s Snapshot,
+pub(super) fn closest(
+    snapshot: &Snapshot,
     call: &Call,
-    place: &'s Place,
-    at: Option<&'s Path>,
+    place: &Place,
+    at: Option<&Path>,
     permission: Permission,
-) -> Option<Part<'s>> {
+) -> Option<Part> {
     let Place { bucket, paths, text: _ } = place;
-    let near: Box<dyn Iterator<Item = &Grant>> = match at {
-        Some(path) => Box::new(snapshot.near(&call.caller, bucket, path).map(|grant| &**grant)),
-        None => Box::new(snapshot.whole(&call.caller, bucket).map(|grant| &**grant)),
+    let filled = snapshot.filled(&call.caller, Some(bucket));
+    let near: Box<dyn Iterator<Item = &Arc<Grant<Scope>>>> = match at {
+        Some(path) => Box::new(snapshot.near(&call.caller, bucket, path)),
+        None => Box::new(snapshot.whole(&call.caller, bucket)),
     };
-    let parts = near.filter(|grant| grant.is_open(&call.caller, &call.facts(), call.now)).flat_map(|grant| {
-        let own = around(grant, at);
-        own.map(|own| opened(call, grant, &own)).unwrap_or_default()
-    });
+    let parts =
+        near.chain(&filled).filter(|grant| grant.is_open(&call.caller, &call.facts(), call.now)).flat_map(|grant| {
+            let own = around(grant, at);
+            own.map(|own| opened(call, grant, &own)).unwrap_or_default()
+        });
     parts
         .filter(|part| part.paths.cover_paths(paths) && part.actions.contains_all(permission.least()))
         .filter(|part| written(bucket, part.path().as_ref()).is_some())
@@ -169,7 +176,7 @@ pub(super) fn closest<'s>(
 }
 
 /// What of a grant's paths covers one.
-fn around(grant: &Grant, path: Option<&Path>) -> Option<Paths> {
+fn around(grant: &Grant<Scope>, path: Option<&Path>) -> Option<Paths> {
     match (grant.scope.paths(), path) {
         (Paths::Whole, _) => Some(Paths::Whole),
         (Paths::Only(_), None) => None,
@@ -200,7 +207,7 @@ pub(super) struct Location {
 }
 
 impl Location {
-    pub(super) fn of(grant: &Grant) -> Self {
+    pub(super) fn of(grant: &Grant<Scope>) -> Self {
         Self { bucket: grant.scope.bucket().clone(), storage: grant.storage }
     }
 
@@ -220,15 +227,14 @@ fn digest(text: &str, bytes: usize) -> String {
 }
 
 /// The caller's live grants that the key says anything about.
-pub(super) fn live<'s>(snapshot: &'s Snapshot, call: &'s Call) -> impl Iterator<Item = &'s Grant> {
-    let own = snapshot.grants(&call.caller).map(|grant| &**grant);
-    own.filter(move |grant| {
+pub(super) fn live<'s>(snapshot: &'s Snapshot, call: &'s Call) -> impl Iterator<Item = Arc<Grant<Scope>>> {
+    snapshot.grants(&call.caller).filter(move |grant| {
         grant.origin.share().is_none() && grant.is_open(&call.caller, &call.facts(), call.now) && concerns(call, grant)
     })
 }
 
 /// What lists show of a grant: a directory is two entries, since it opens the key of its own name too.
-pub(super) fn entries(call: &Call, grant: &Grant) -> Vec<Entry> {
+pub(super) fn entries(call: &Call, grant: &Arc<Grant<Scope>>) -> Vec<Entry> {
     let bucket = grant.scope.bucket();
     let mut all = Vec::new();
     for part in opened(call, grant, grant.scope.paths()) {

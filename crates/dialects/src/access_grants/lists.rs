@@ -72,6 +72,26 @@ impl<T> Page<T> {
     }
 }
 
+impl Page<Entry> {
+    /// With those of the caller's grants that are wanted.
+    async fn filled(
+        mut self,
+        own: &AccessGrants,
+        call: &Call,
+        wanted: impl Fn(&Entry) -> bool + Send + 'static,
+    ) -> Result<Self, Error> {
+        own.over(call, move |snapshot, call| {
+            for entry in grants::live(snapshot, call).flat_map(|grant| grants::entries(call, &grant)) {
+                if wanted(&entry) {
+                    self.add(entry.id.clone(), entry);
+                }
+            }
+            self
+        })
+        .await
+    }
+}
+
 /// What a scope has to start with; `s3://` alone is anything.
 fn start<'c>(call: &'c Call, name: &'static str) -> Result<&'c str, Error> {
     match call.query.get(name) {
@@ -86,13 +106,9 @@ pub(super) async fn of_caller(own: Arc<AccessGrants>, call: Call) -> Result<Repl
     let start = start(&call, "grantscope")?;
     // No grant here is for an application.
     let none = call.query.flag("allowedByApplication")?.unwrap_or(false);
-    let mut page = Page::asked(&call)?;
-    let snapshot = own.snapshot(&call).await?;
-    for entry in grants::live(&snapshot, &call).filter(|_| !none).flat_map(|grant| grants::entries(&call, grant)) {
-        if entry.scope.starts_with(start) {
-            page.add(entry.id.clone(), entry);
-        }
-    }
+    let page = Page::asked(&call)?;
+    let start = start.to_owned();
+    let page = page.filled(&own, &call, move |entry| !none && entry.scope.starts_with(&start)).await?;
     answer(&call, "ListCallerAccessGrants", |xml| {
         page.write(xml, "CallerAccessGrantsList", "AccessGrant", |xml, entry| {
             xml.text("Permission", entry.permission.as_str())
@@ -110,13 +126,13 @@ pub(super) async fn grants(own: Arc<AccessGrants>, call: Call) -> Result<Reply, 
     let whose = call.query.get("granteeidentifier").is_none_or(|given| given == user_arn(&call.caller));
     let application = call.query.get("application_arn").is_none_or(|given| given == "ALL");
     let any = kind.is_none_or(|kind| kind == "IAM") && whose && application;
-    let mut page = Page::asked(&call)?;
-    let snapshot = own.snapshot(&call).await?;
-    for entry in grants::live(&snapshot, &call).filter(|_| any).flat_map(|grant| grants::entries(&call, grant)) {
-        if entry.scope.starts_with(start) && permission.is_none_or(|word| word == entry.permission.as_str()) {
-            page.add(entry.id.clone(), entry);
-        }
-    }
+    let page = Page::asked(&call)?;
+    let (start, permission) = (start.to_owned(), permission.map(str::to_owned));
+    let is_of = move |entry: &Entry| {
+        let allows = permission.as_ref().is_none_or(|word| word == entry.permission.as_str());
+        any && allows && entry.scope.starts_with(&start)
+    };
+    let page = page.filled(&own, &call, is_of).await?;
     answer(&call, "ListAccessGrants", |xml| {
         page.write(xml, "AccessGrantsList", "AccessGrant", |xml, entry| shown(&own, &call, xml, entry))
     })
@@ -142,8 +158,9 @@ fn made(ms: i64) -> Option<String> {
 pub(super) async fn grant(own: Arc<AccessGrants>, call: Call) -> Result<Reply, Error> {
     let id = call.params.get("id")?;
     let snapshot = own.snapshot(&call).await?;
-    let of_id = |grant: &&valetkey_core::grant::Grant| id.starts_with(&grant.id.as_hex());
-    let found = grants::live(&snapshot, &call).filter(of_id).flat_map(|grant| grants::entries(&call, grant));
+    let found = grants::live(&snapshot, &call)
+        .filter(|grant| id.starts_with(&grant.id.as_hex()))
+        .flat_map(|grant| grants::entries(&call, &grant));
     let entry = found.into_iter().find(|entry| entry.id == id).ok_or_else(|| {
         Error::new(Kind::NotFound(Noun::Grant), "there is no such access grant").coded("NoSuchAccessGrantError")
     })?;
@@ -198,8 +215,10 @@ fn location_shown(own: &AccessGrants, call: &Call, xml: Xml, location: &Location
 pub(super) async fn locations(own: Arc<AccessGrants>, call: Call) -> Result<Reply, Error> {
     let start = start(&call, "locationscope")?;
     let mut page = Page::asked(&call)?;
-    let snapshot = own.snapshot(&call).await?;
-    let all: BTreeSet<Location> = grants::live(&snapshot, &call).map(Location::of).collect();
+    let all = own.over(&call, |snapshot, call| {
+        grants::live(snapshot, call).map(|grant| Location::of(&grant)).collect::<BTreeSet<_>>()
+    });
+    let all = all.await?;
     for location in all.into_iter().filter(|location| location.scope().starts_with(start)) {
         page.add(location.id(), location);
     }
@@ -212,10 +231,12 @@ pub(super) async fn locations(own: Arc<AccessGrants>, call: Call) -> Result<Repl
 
 /// `GetAccessGrantsLocation`.
 pub(super) async fn location(own: Arc<AccessGrants>, call: Call) -> Result<Reply, Error> {
-    let id = call.params.get("id")?;
-    let snapshot = own.snapshot(&call).await?;
-    let found = grants::live(&snapshot, &call).map(Location::of).find(|location| location.id() == id);
-    let location = found.ok_or_else(|| {
+    let id = call.params.get("id")?.to_owned();
+    let found = own.over(&call, move |snapshot, call| {
+        let all: BTreeSet<Location> = grants::live(snapshot, call).map(|grant| Location::of(&grant)).collect();
+        all.into_iter().find(|location| location.id() == id)
+    });
+    let location = found.await?.ok_or_else(|| {
         Error::new(Kind::NotFound(Noun::Bucket), "there is no such location").coded("NoSuchAccessGrantsLocationError")
     })?;
     answer(&call, "GetAccessGrantsLocation", |xml| location_shown(&own, &call, xml, &location))

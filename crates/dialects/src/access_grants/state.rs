@@ -61,6 +61,17 @@ impl AccessGrants {
     pub(super) async fn snapshot(&self, call: &Call) -> Result<Arc<Snapshot>, Error> {
         self.shared.vending.directory.account(call.caller.account, call.now).await
     }
+
+    /// What comes of looking at all of the account's grants; where they are many, beside the runtime.
+    pub(super) async fn over<T: Send + 'static>(
+        &self,
+        call: &Call,
+        look: impl FnOnce(&Snapshot, &Call) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let (snapshot, asked) = (self.snapshot(call).await?, call.clone());
+        let size = snapshot.size();
+        self.shared.heavy.weigh(call.caller.account, size, move || Ok(look(&snapshot, &asked))).await
+    }
 }
 
 /// Refuses a request that is about another account than the caller's, or that carries what no operation here reads.

@@ -88,7 +88,7 @@ fn refusal(envelope: &template::Template, refused: &Refused<'_>) -> Vec<u8> {
     let field = field.and_then(|field| match field {
         At::Other(name) => Some(&**name),
         At::Bucket => Some("bucket"),
-        At::Access | At::Grant | At::Lifetime | At::Paths | At::Storage | At::Attribute(_) => None,
+        At::Access | At::Grant | At::Lifetime | At::Parts | At::Paths | At::Storage | At::Attribute(_) => None,
     });
     let values = told::refusal(row, kind, said, field, (request_id, request_number));
     // Each was written once when the file was read; what is left are the words of one request.

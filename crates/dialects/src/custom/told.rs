@@ -101,16 +101,18 @@ fn shown(path: &Path, storage: &Storage) -> Result<String, Error> {
 }
 
 fn place(lease: &Lease, storage: &Storage) -> Result<[(&'static str, Value); 8], Error> {
-    let scope = &lease.scope;
-    let prefixes: Vec<String> = match scope.paths() {
+    // A route of such an API asks for one set of actions.
+    let part =
+        lease.rights.parts().only().ok_or_else(|| Error::internal("an answer has no place for several parts"))?;
+    let prefixes: Vec<String> = match part.paths() {
         Paths::Whole => vec![String::new()],
         Paths::Only(set) => set.iter().map(|path| shown(&path, storage)).collect::<Result<_, _>>()?,
     };
-    let actions: Vec<String> = scope.actions().iter().map(|action| action.as_str().to_owned()).collect();
+    let actions: Vec<String> = part.actions().iter().map(|action| action.as_str().to_owned()).collect();
     let internal = storage.internal_endpoint.as_deref().unwrap_or(&storage.endpoint);
     Ok([
         ("lease_id", Value::from(lease.id.to_string())),
-        ("bucket", Value::from(scope.bucket().as_str())),
+        ("bucket", Value::from(lease.rights.bucket().as_str())),
         ("prefix", optional(prefixes.first().map(String::as_str))),
         ("prefixes", Value::from(prefixes)),
         ("actions", Value::from(actions)),

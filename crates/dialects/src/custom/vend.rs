@@ -192,7 +192,7 @@ impl RouteSpec {
             Some(At::Paths) => Means::Prefix,
             Some(At::Lifetime) => Means::Ttl,
             Some(At::Access) => Means::Access,
-            Some(At::Grant | At::Storage | At::Attribute(_) | At::Other(_)) | None => return error,
+            Some(At::Grant | At::Parts | At::Storage | At::Attribute(_) | At::Other(_)) | None => return error,
         };
         match self.fields.iter().find(|field| field.means == Some(means)) {
             Some(field) => error.at(field.told_as()),

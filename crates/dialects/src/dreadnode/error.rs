@@ -57,6 +57,7 @@ fn place(field: &Field) -> Option<&str> {
         | Field::Bucket
         | Field::Grant
         | Field::Lifetime
+        | Field::Parts
         | Field::Paths
         | Field::Storage
         | Field::Attribute(_) => None,

@@ -93,6 +93,9 @@ pub trait Telling: Send + 'static {
     fn more(&mut self) -> Result<Piece, Error>;
 }
 
+/// So many grants are looked at where the question came in: that takes less than a millisecond.
+const LIGHT: usize = 4_000;
+
 /// About how many bytes are made at once: some hundred lines, so that a thread is asked for seldom and little waits for a slow reader.
 pub const PIECE: usize = 128 * 1024;
 
@@ -117,6 +120,22 @@ impl Heavy {
         let own = Arc::new(OfOne { line, turns: Arc::new(Semaphore::new(of_one)) });
         all.insert(account, Arc::downgrade(&own));
         own
+    }
+
+    /// Does work that grows with how many grants an account has: where they are many, in a place of who asks, beside the runtime.
+    ///
+    /// # Errors
+    /// Those of the work; `RateLimited` and `Unavailable` as for other heavy answers.
+    pub async fn weigh<T: Send + 'static>(
+        &self,
+        account: AccountId,
+        grants: usize,
+        work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        if grants <= LIGHT {
+            return work();
+        }
+        self.enter(account).await?.work(move |_| work()).await
     }
 
     /// Waits for a place. Each account has at most as many in the line for all as it may have places, so that none waits
@@ -273,6 +292,18 @@ mod tests {
         drop(first);
         third.await.unwrap();
         assert!(heavy.enter(account(1)).await.is_ok(), "what ended leaves nothing behind");
+    }
+
+    #[tokio::test]
+    async fn work_over_many_grants_waits_for_a_place_and_over_few_does_not() {
+        let heavy = pool(1, 1, 0);
+        let (here, there) = (std::thread::current().id(), || Ok(std::thread::current().id()));
+        assert_eq!(heavy.weigh(account(1), LIGHT, there).await.unwrap(), here);
+        assert_ne!(heavy.weigh(account(1), LIGHT + 1, there).await.unwrap(), here);
+        let place = heavy.enter(account(1)).await.unwrap();
+        assert_eq!(heavy.weigh(account(1), LIGHT, there).await.unwrap(), here);
+        assert_eq!(heavy.weigh(account(1), LIGHT + 1, there).await.unwrap_err().kind(), Kind::RateLimited);
+        drop(place);
     }
 
     #[tokio::test]

@@ -53,17 +53,19 @@ pub(super) async fn known(shared: &Shared, presented: &str, now: Timestamp) -> R
 pub async fn exchange(
     shared: &Shared,
     presented: &str,
+    fits: impl FnOnce(&IdentityProvider) -> Result<(), Error>,
     now: Timestamp,
-) -> Result<(PlainToken, Arc<Caller>, Arc<IdentityProvider>), Error> {
+) -> Result<(PlainToken, Arc<Caller>), Error> {
     if !is_jwt(presented) {
         return Err(not_taken("it is no JSON Web Token"));
     }
     let provider = provider(shared, presented, now).await?;
+    fits(&provider)?;
     let token = PlainToken::generate(&*shared.entropy);
     let from = Author::current().from;
     open(shared, &provider, presented, SessionProof::Token(token.clone()), from, now).await?;
     let caller = shared.vending.directory.caller(&token, now).await?;
-    Ok((token, caller, provider))
+    Ok((token, caller))
 }
 
 /// The provider that a token says it is of, if the token would be taken of it now. SECURITY: of a token that is known by its digest this is

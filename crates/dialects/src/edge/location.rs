@@ -6,7 +6,7 @@
 
 use percent_encoding::percent_decode_str;
 use valetkey_core::name::BucketName;
-use valetkey_core::nouns::share::{SharedTable, TableRoot};
+use valetkey_core::nouns::table::{SharedTable, TableRoot};
 use valetkey_core::storage::{Shape, Storage};
 use valetkey_core::{Error, Kind};
 
@@ -181,7 +181,7 @@ fn segments(path: &str) -> Result<Vec<u8>, Error> {
 mod tests {
     use proptest::prelude::*;
     use valetkey_core::id::{ShareId, StorageId, TableId};
-    use valetkey_core::nouns::share::{History, SharedName, TableAccess};
+    use valetkey_core::nouns::table::{History, SharedName, TableAccess};
     use valetkey_core::scope::Path;
     use valetkey_core::storage::StorageKind;
     use valetkey_core::time::Lifetime;

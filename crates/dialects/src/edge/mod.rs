@@ -17,11 +17,13 @@ pub mod location;
 mod login;
 mod metric;
 mod number;
+mod oauth;
 mod page;
 mod proof;
 mod query;
 mod rates;
 mod read;
+mod reading;
 mod refusal;
 mod refuse;
 mod registrar;
@@ -38,6 +40,7 @@ use std::time::Duration;
 
 use valetkey_core::cors::Rules;
 use valetkey_core::fair::{Budget, LiveNodes};
+use valetkey_core::health::Health;
 use valetkey_core::keyring::SharedKeyring;
 use valetkey_core::nouns::identity::{Identities, Logins, Signatures};
 use valetkey_core::nouns::package::Packages;
@@ -59,11 +62,13 @@ pub use heavy::{Heavy, HeavyLimits, PIECE, Piece, Place, Stop, Telling};
 pub use identity::exchange;
 pub use limit::{Class, Limiter, Quota, WindowLeft, usual_headers};
 pub use login::LoginBack;
+pub use oauth::{CLIENT_CODES, ClientRefused, TokenAnswer, access_token, client_form};
 pub use page::{Listing, Page};
 pub use proof::{Proof, Signature, Unproven};
 pub use query::{Query, Words};
 pub use rates::{RateLimits, Window};
 pub use read::{basic, bearer, json};
+pub use reading::Reading;
 pub use refusal::{Refused, Row};
 pub use registrar::Registrar;
 pub use reply::Reply;
@@ -75,6 +80,7 @@ pub use session::{Console, SignIn};
 pub use xml::{Xml, xml_time};
 
 /// What every dialect works with.
+#[derive(Clone)]
 pub struct Shared {
     /// Where credentials are asked for.
     pub vending: Vending,
@@ -100,6 +106,8 @@ pub struct Shared {
     pub leases: Arc<dyn Revocations>,
     /// The bytes of bodies that may be held at once.
     pub bodies: Arc<Budget>,
+    /// How external storages have answered this node.
+    pub health: Health,
     /// Identity providers, and the sessions that their tokens open.
     pub identities: Arc<dyn Identities>,
     /// Checks who signed an identity token.

@@ -211,9 +211,9 @@ async fn parent(shared: &Shared, of: Signature, id: TokenId, claimed: &Claimed, 
     }
     let found = shared.parents.parent(id, now).await?.ok_or_else(|| (of.worded)(Unproven::UnknownKey))?;
     found.caller.in_time(now)?;
-    let opens = found.reach.iter().map(|own| (own.storage, Arc::clone(&own.scope))).collect();
+    let opens = found.reach.iter().map(|own| (own.storage, Arc::clone(&own.rights))).collect();
     let conditional =
-        found.conditional.iter().map(|(grant, own)| (*grant, own.storage, Arc::clone(&own.scope))).collect();
+        found.conditional.iter().map(|(grant, own)| (*grant, own.storage, Arc::clone(&own.rights))).collect();
     let held = Held { opens, conditional, until: None, leases: Vec::new() };
     let caller = Caller { role: Role::Member, held: Some(Arc::new(held)), ..(*found.caller).clone() };
     Ok(Key { secret: found.secret.clone(), caller })
@@ -229,9 +229,9 @@ async fn vended(shared: &Shared, of: Signature, claimed: &Claimed, now: Timestam
     if claims.until <= now || claims.origins().iter().any(|origin| shared.leases.is_revoked(origin)) {
         return Err(worded(Unproven::Ended));
     }
-    let scope = match &claims.reach {
-        Carried::Here(scope) => Arc::new(scope.clone()),
-        Carried::WithLease => shared.leases.scope(claims.lease).await?.ok_or_else(|| worded(Unproven::BadToken))?,
+    let rights = match &claims.reach {
+        Carried::Here(rights) => Arc::new(rights.clone()),
+        Carried::WithLease => shared.leases.rights(claims.lease).await?.ok_or_else(|| worded(Unproven::BadToken))?,
     };
     let as_of = shared.vending.directory.as_of();
     let record = shared.registry.token_by_id(claims.token).await?;
@@ -248,7 +248,7 @@ async fn vended(shared: &Shared, of: Signature, claimed: &Claimed, now: Timestam
         token_until: record.until,
         identity: shared.identities.identity(claims.token).await?,
         held: Some(Arc::new(Held {
-            opens: vec![(claims.storage, scope)],
+            opens: vec![(claims.storage, rights)],
             conditional: Vec::new(),
             until: Some(claims.until),
             leases,

@@ -101,12 +101,11 @@ impl Service {
                 }
             }
         };
-        let outcome: Result<(), Error> = outcome.await;
-        let Err(error) = outcome else { return Ok(()) };
+        let Err::<(), Error>(error) = outcome.await else { return Ok(()) };
         let peer = peer.map(|peer| peer.address);
         let mut trail = Trail { peer, ..Trail::default() };
-        let error = edge.count_stranger(&mut trail, Err(error), peer, now).err();
-        let error = error.unwrap_or_else(|| Error::internal("a refusal was lost"));
+        let counted = edge.count_stranger(&mut trail, Err(error), peer, now);
+        let error = counted.err().unwrap_or_else(|| Error::internal("a refusal was lost"));
         let id = request_id(headers, number);
         let mut response = refuse::response(dialect, &error, &id, number, None);
         metric::request_refused(dialect.name, error.kind());
@@ -242,8 +241,7 @@ impl Edge {
         (parts, body): (Parts, Body),
         now: Timestamp,
     ) -> Result<Reply, Error> {
-        let path = mounted(&parts).len();
-        if path > LONGEST_PATH {
+        if mounted(&parts).len() > LONGEST_PATH {
             return Err(Error::new(Kind::Malformed, format!("the path is longer than {LONGEST_PATH} bytes")));
         }
         let (route, params) = routed(dialect, trail, &parts, None)?;
@@ -256,7 +254,9 @@ impl Edge {
                 self.let_stranger_in(trail, now)?;
                 let mut held = self.hold(STRANGERS)?;
                 let body = self.body(route, body, &mut held).await?;
-                let plain = Plain { now, uri: parts.uri, headers: parts.headers, body, params };
+                let (uri, headers) = (parts.uri, parts.headers);
+                // SECURITY: the body may have taken long; what stands in it has to be good now.
+                let plain = Plain { now: self.shared.vending.now(), uri, headers, body, params };
                 trail.author().during(handler(plain)).await
             }
             Entry::Token(_) | Entry::Change(_) => match dialect.proof {

@@ -4,7 +4,7 @@ use serde::Serialize;
 use valetkey_core::Kind;
 use valetkey_core::error::Noun;
 
-use crate::edge::{Refused, Row};
+use crate::edge::{ClientRefused, Refused, Row};
 
 pub(super) fn row(kind: Kind) -> Row {
     let (status, code) = match kind {
@@ -40,6 +40,11 @@ struct Told<'a> {
 }
 
 pub(super) fn body(refused: &Refused<'_>) -> Vec<u8> {
+    // As OAuth tells it (RFC 6749, section 5.2).
+    if let Some(error) = refused.code {
+        let told = ClientRefused { error, error_description: refused.said };
+        return serde_json::to_vec(&told).unwrap_or_default();
+    }
     let told = Told { message: refused.said, kind: refused.row.code, code: refused.row.status };
     // Only strings and a number: writing them cannot fail.
     serde_json::to_vec(&Envelope { error: told }).unwrap_or_default()

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde::Serialize;
 use valetkey_core::error::Noun;
 use valetkey_core::name::shortened;
-use valetkey_core::nouns::share::{SharedName, SharedTable, Shelf};
+use valetkey_core::nouns::share::Shelf;
+use valetkey_core::nouns::table::{SharedName, SharedTable};
 use valetkey_core::{Error, Kind};
 
 use super::state::{Iceberg, NAME, absent, in_path, served, warehouse};
@@ -29,6 +30,7 @@ const ENDPOINTS: &[&str] = &[
     "HEAD /v1/{prefix}/namespaces/{namespace}/tables/{table}",
     "GET /v1/{prefix}/namespaces/{namespace}/tables/{table}/credentials",
     "POST /v1/{prefix}/namespaces/{namespace}/tables/{table}/metrics",
+    "POST /v1/{prefix}/namespaces/{namespace}/tables/{table}/sign",
 ];
 
 type Properties = BTreeMap<&'static str, String>;

@@ -3,23 +3,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use http::HeaderMap;
 use http::header::ETAG;
 use serde::Serialize;
 use valetkey_core::Error;
 use valetkey_core::credential::Credential;
-use valetkey_core::lease::Lease;
-use valetkey_core::nouns::share::SharedTable;
+use valetkey_core::nouns::table::SharedTable;
 use valetkey_core::storage::Storage;
+use valetkey_core::vending::Vended;
 
+use super::delegation::Delegation;
 use super::state::{Iceberg, in_path};
 use super::tag::Tag;
 use crate::edge::location::url;
 use crate::edge::{Call, PIECE, Piece, Reply, Telling};
-
-/// Says which kinds of access the client takes.
-const DELEGATION: &str = "x-iceberg-access-delegation";
-const VENDED: &str = "vended-credentials";
 
 type Properties = BTreeMap<String, String>;
 
@@ -44,33 +40,32 @@ struct Around {
     storage_credentials: Vec<ForPrefix>,
 }
 
-/// Whether credentials are to be in the answer. Who says nothing leaves it to the server, and some clients read nothing without.
-fn delegates(headers: &HeaderMap) -> bool {
-    let mut told = headers.get_all(DELEGATION).iter().peekable();
-    let vended = |value: &http::HeaderValue| {
-        value.to_str().is_ok_and(|text| text.split(',').any(|word| word.trim().eq_ignore_ascii_case(VENDED)))
-    };
-    told.peek().is_none() || told.any(vended)
-}
-
 /// `GET …/tables/{table}`.
 pub(super) async fn table(iceberg: Arc<Iceberg>, call: Call) -> Result<Reply, Error> {
     let table = iceberg.table(&call).await?;
-    let place = iceberg.shared.heavy.enter(call.caller.account).await?;
-    let newest = place.in_time(iceberg.newest(&call, &table)).await?;
-    let with_credentials = delegates(&call.headers);
-    let tag = Tag::of(&call, &table, &newest, with_credentials);
-    if let Some(same) = tag.kept(&iceberg, &call, &newest, with_credentials) {
+    let (place, source) = iceberg.source(&call, &table).await?;
+    let newest = place.in_time(source.newest(&table)).await?;
+    let delegation = Delegation::asked(&call.headers).at(&newest.storage);
+    let tag = Tag::of(&call, &table, &newest, delegation);
+    if let Some(same) = tag.kept(&iceberg, &call, &newest, delegation) {
         return Ok(Reply::unchanged().header(ETAG, same));
     }
-    let metadata = iceberg.read(&place, &table, newest).await?;
+    let metadata = source.read(&place, &table, newest).await?;
     let (mut config, mut all, mut lease) = (Properties::new(), Vec::new(), None);
     reach(&mut config, &metadata.storage);
-    if with_credentials {
-        let (own, of) = iceberg.vend(&call, &table).await?;
+    if delegation == Delegation::Signed {
+        config.extend(signing(&call)?);
+    }
+    if delegation == Delegation::Vended {
+        // What it was read with elsewhere is what the caller would be given.
+        let vended = match source.reading.vended {
+            Some(vended) => vended,
+            None => iceberg.vend(&call, &table).await?,
+        };
+        let own = shown(&call, &table, &vended)?;
         config.extend(own.config.clone());
         all.push(own);
-        lease = Some(of);
+        lease = Some((vended.lease, vended.credential.expiration()));
     }
     let tag = tag.header(lease.as_ref())?;
     let around = Around { metadata_location: metadata.location, config, storage_credentials: all };
@@ -85,15 +80,16 @@ pub(super) async fn table(iceberg: Arc<Iceberg>, call: Call) -> Result<Reply, Er
 /// `HEAD …/tables/{table}`.
 pub(super) async fn exists(iceberg: Arc<Iceberg>, call: Call) -> Result<Reply, Error> {
     let table = iceberg.table(&call).await?;
-    let place = iceberg.shared.heavy.enter(call.caller.account).await?;
-    place.in_time(iceberg.newest(&call, &table)).await?;
+    let (place, source) = iceberg.source(&call, &table).await?;
+    place.in_time(source.newest(&table)).await?;
     Ok(Reply::nothing())
 }
 
 /// `GET …/tables/{table}/credentials`.
 pub(super) async fn credentials(iceberg: Arc<Iceberg>, call: Call) -> Result<Reply, Error> {
     let table = iceberg.table(&call).await?;
-    Reply::json(&Credentials { storage_credentials: vec![iceberg.vend(&call, &table).await?.0] })
+    let vended = iceberg.vend(&call, &table).await?;
+    Reply::json(&Credentials { storage_credentials: vec![shown(&call, &table, &vended)?] })
 }
 
 /// `POST …/tables/{table}/metrics`: what a client measured. It is not kept.
@@ -115,46 +111,64 @@ fn reach(config: &mut Properties, storage: &Storage) {
 }
 
 impl Iceberg {
-    async fn vend(&self, call: &Call, table: &SharedTable) -> Result<(ForPrefix, Lease), Error> {
-        let vended = self.shared.vending.vend(&call.caller, &self.ask(table)?).await?;
-        let mut config = Properties::new();
-        reach(&mut config, &vended.storage);
-        let again = format!(
-            "v1/{}/namespaces/{}/tables/{}/credentials",
-            in_path(call.params.get("prefix")?),
-            in_path(call.params.get("namespace")?),
-            in_path(call.params.get("table")?)
-        );
-        // The credential's own end, never what was wished for.
-        let end = vended.credential.expiration().as_millisecond().to_string();
-        let location = url(&vended.storage, table, &table.root);
-        let mut say = |name: &str, value: &str| config.insert(name.to_owned(), value.to_owned());
-        match &*vended.credential {
-            Credential::S3(keys) => {
-                say("s3.access-key-id", &keys.access_key_id);
-                say("s3.secret-access-key", keys.secret_access_key.reveal());
-                say("s3.session-token", keys.session_token.reveal());
-                say("s3.session-token-expires-at-ms", &end);
-                say("client.refresh-credentials-endpoint", &again);
-            }
-            Credential::Azure(sas) => {
-                let authority = location.split('/').nth(2).unwrap_or_default();
-                let host = authority.rsplit('@').next().unwrap_or_default();
-                let account = host.split('.').next().unwrap_or_default();
-                for name in [host, account] {
-                    say(&format!("adls.sas-token.{name}"), sas.sas_token.reveal());
-                    say(&format!("adls.sas-token-expires-at-ms.{name}"), &end);
-                }
-                say("adls.refresh-credentials-endpoint", &again);
-            }
-            Credential::Google(token) => {
-                say("gcs.oauth2.token", token.access_token.reveal());
-                say("gcs.oauth2.token-expires-at", &end);
-                say("gcs.oauth2.refresh-credentials-endpoint", &again);
-            }
-        }
-        Ok((ForPrefix { prefix: location, config }, vended.lease))
+    async fn vend(&self, call: &Call, table: &SharedTable) -> Result<Vended, Error> {
+        self.shared.vending.vend_knowing(&call.caller, &self.ask(table)?, &call.facts()).await
     }
+}
+
+/// The path of the table that the path names, below the catalog's address.
+fn own_path(call: &Call) -> Result<String, Error> {
+    let [prefix, namespace, table] =
+        [call.params.get("prefix")?, call.params.get("namespace")?, call.params.get("table")?];
+    Ok(format!("v1/{}/namespaces/{}/tables/{}", in_path(prefix), in_path(namespace), in_path(table)))
+}
+
+/// Where requests are signed, in the specification's words of now and of before. SECURITY: a path alone: clients send it, with their
+/// token, to the catalog that told it.
+fn signing(call: &Call) -> Result<Properties, Error> {
+    let path = format!("{}/sign", own_path(call)?);
+    let say = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    Ok(Properties::from([
+        say("s3.remote-signing-enabled", "true"),
+        say("s3.signer.endpoint", &path),
+        say("signer.endpoint", &path),
+    ]))
+}
+
+/// A credential in the words of this API.
+fn shown(call: &Call, table: &SharedTable, vended: &Vended) -> Result<ForPrefix, Error> {
+    let mut config = Properties::new();
+    reach(&mut config, &vended.storage);
+    let again = format!("{}/credentials", own_path(call)?);
+    // The credential's own end, never what was wished for.
+    let end = vended.credential.expiration().as_millisecond().to_string();
+    let location = url(&vended.storage, table, &table.root);
+    let mut say = |name: &str, value: &str| config.insert(name.to_owned(), value.to_owned());
+    match &*vended.credential {
+        Credential::S3(keys) => {
+            say("s3.access-key-id", &keys.access_key_id);
+            say("s3.secret-access-key", keys.secret_access_key.reveal());
+            say("s3.session-token", keys.session_token.reveal());
+            say("s3.session-token-expires-at-ms", &end);
+            say("client.refresh-credentials-endpoint", &again);
+        }
+        Credential::Azure(sas) => {
+            let authority = location.split('/').nth(2).unwrap_or_default();
+            let host = authority.rsplit('@').next().unwrap_or_default();
+            let account = host.split('.').next().unwrap_or_default();
+            for name in [host, account] {
+                say(&format!("adls.sas-token.{name}"), sas.sas_token.reveal());
+                say(&format!("adls.sas-token-expires-at-ms.{name}"), &end);
+            }
+            say("adls.refresh-credentials-endpoint", &again);
+        }
+        Credential::Google(token) => {
+            say("gcs.oauth2.token", token.access_token.reveal());
+            say("gcs.oauth2.token-expires-at", &end);
+            say("gcs.oauth2.refresh-credentials-endpoint", &again);
+        }
+    }
+    Ok(ForPrefix { prefix: location, config })
 }
 
 /// An answer that is told piece by piece: its place is held until the reader took it.

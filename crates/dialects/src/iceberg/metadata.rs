@@ -1,6 +1,6 @@
 //! A table's newest metadata file: which one that is, and what it says. It is passed on but for properties that are not a table's.
 //!
-//! SECURITY: the server reads it with its own rights, after policy said that the caller may read the table. It is untrusted text: bounded in
+//! SECURITY: the server reads it after policy said that the caller may read the table ([`Reading`]). It is untrusted text: bounded in
 //! its bytes, in how many names are looked at and in time, and its location must lie in the table.
 
 use std::collections::BTreeMap;
@@ -10,14 +10,13 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use valetkey_core::error::Noun;
-use valetkey_core::nouns::share::SharedTable;
-use valetkey_core::policy;
+use valetkey_core::nouns::table::{ObjectFiles, SharedTable};
 use valetkey_core::storage::Storage;
 use valetkey_core::{Error, Kind};
 
 use super::state::Iceberg;
 use crate::edge::location::{directory, url};
-use crate::edge::{Call, Place, json};
+use crate::edge::{Call, Place, Reading, json};
 
 /// The largest metadata file that is passed on. One with ten thousand snapshots has some 8 MiB.
 const MOST_BYTES: u64 = 16 * 1024 * 1024;
@@ -28,6 +27,12 @@ const PAGE: usize = 1000;
 /// How much is read of `version-hint.text`, which is shorter: a name.
 const HINT: u64 = 256;
 const SUFFIX: &str = ".metadata.json";
+
+/// What reads a table's metadata.
+pub(super) struct Source {
+    pub(super) reading: Reading,
+    files: Arc<dyn ObjectFiles>,
+}
 
 /// Where a table's newest metadata is.
 pub(super) struct Newest {
@@ -104,28 +109,34 @@ fn key(table: &SharedTable, name: &str) -> Vec<u8> {
 }
 
 impl Iceberg {
-    /// Finds the newest metadata of a table.
-    pub(super) async fn newest(&self, call: &Call, table: &SharedTable) -> Result<Newest, Error> {
-        let snapshot = self.shared.vending.directory.account(call.caller.account, call.now).await?;
-        let permit = policy::decide(&snapshot, &call.caller, &self.ask(table)?, &call.facts(), call.now)?;
-        let storage = Arc::clone(permit.storage());
-        if !storage.kind.is_ours() {
-            let said = "this server does not read tables at this storage, so it cannot tell their metadata";
-            return Err(Error::new(Kind::Unsupported, said));
-        }
-        let name = match self.hinted(&storage, table).await? {
-            Some(name) => name,
-            None => self.highest(&storage, table).await?,
+    /// What reads a table's metadata for a caller, in a place for heavy answers.
+    pub(super) async fn source(&self, call: &Call, table: &SharedTable) -> Result<(Place, Source), Error> {
+        let (place, reading) = self.shared.reading(call, &self.ask(table)?).await?;
+        let files = match reading.credential() {
+            Some(credential) => Arc::clone(&self.elsewhere).with(credential),
+            None => Arc::clone(&self.files),
         };
-        let found = self.files.head(&storage, &table.bucket, &key(table, &name)).await?;
+        Ok((place, Source { reading, files }))
+    }
+}
+
+impl Source {
+    /// Finds the newest metadata of a table.
+    pub(super) async fn newest(&self, table: &SharedTable) -> Result<Newest, Error> {
+        let name = match self.hinted(table).await? {
+            Some(name) => name,
+            None => self.highest(table).await?,
+        };
+        let found = self.files.head(&self.reading.storage, &table.bucket, &key(table, &name)).await?;
         let found = found.ok_or_else(|| broken("`version-hint.text` names a file that is not there"))?;
+        let storage = Arc::clone(&self.reading.storage);
         Ok(Newest { storage, name, bytes: found.size, modified: found.modified })
     }
 
     /// The name that `version-hint.text` says, in any of the forms that `PyIceberg` reads.
-    async fn hinted(&self, storage: &Storage, table: &SharedTable) -> Result<Option<String>, Error> {
+    async fn hinted(&self, table: &SharedTable) -> Result<Option<String>, Error> {
         let key = key(table, "version-hint.text");
-        let read = self.files.get(storage, &table.bucket, &key, Some(0..HINT)).await?;
+        let read = self.files.get(&self.reading.storage, &table.bucket, &key, Some(0..HINT)).await?;
         let Some(read) = read else { return Ok(None) };
         let text = std::str::from_utf8(&read).map(str::trim).unwrap_or_default();
         let plain = !text.is_empty() && !text.contains('/') && !text.chars().any(char::is_control);
@@ -140,11 +151,11 @@ impl Iceberg {
     }
 
     /// The file with the highest version.
-    async fn highest(&self, storage: &Storage, table: &SharedTable) -> Result<String, Error> {
+    async fn highest(&self, table: &SharedTable) -> Result<String, Error> {
         let directory = key(table, "");
         let (mut after, mut seen, mut best) = (Vec::new(), 0, Vec::<(u64, String)>::new());
         loop {
-            let page = self.files.list(storage, &table.bucket, &directory, &after, PAGE).await?;
+            let page = self.files.list(&self.reading.storage, &table.bucket, &directory, &after, PAGE).await?;
             for listed in &page {
                 let name = listed.key.strip_prefix(&*directory).and_then(|name| std::str::from_utf8(name).ok());
                 let Some((version, name)) = name.and_then(|name| Some((version(name)?, name))) else { continue };

@@ -4,10 +4,13 @@
 //! SECURITY: a table is an ask for its share ([`valetkey_core::ask::Target::Shared`]), for its metadata as for credentials. Tables that are
 //! shared by URL only do not exist here: policy knows directories, not modes.
 
+mod delegation;
 mod error;
+mod kept;
 mod listing;
 mod load;
 mod metadata;
+mod sign;
 mod state;
 mod tag;
 
@@ -15,13 +18,16 @@ use std::future::Future;
 use std::sync::Arc;
 
 use http::Method;
-use valetkey_core::nouns::table::ObjectFiles;
+use valetkey_core::nouns::table::{ObjectFiles, VendedFiles};
 use valetkey_core::{Error, Kind};
 
 pub use self::state::{NAME, Settings};
 
+use self::kept::Kept;
 use self::state::Iceberg;
-use crate::edge::{Call, Class, Dialect, Proof, Reply, Route, Shared, bearer, no_headers, usual_headers};
+use crate::edge::{
+    CLIENT_CODES, Call, Class, Dialect, Proof, Reply, Route, Shared, access_token, bearer, no_headers, usual_headers,
+};
 
 fn on<F>(
     iceberg: &Arc<Iceberg>,
@@ -48,7 +54,6 @@ const LACKS: &[(Method, &str)] = &[
     (Method::POST, "/iceberg/v1/{prefix}/namespaces/{namespace}/views"),
     (Method::POST, "/iceberg/v1/{prefix}/namespaces/{namespace}/tables/{table}"),
     (Method::DELETE, "/iceberg/v1/{prefix}/namespaces/{namespace}/tables/{table}"),
-    (Method::POST, "/iceberg/v1/{prefix}/namespaces/{namespace}/tables/{table}/sign"),
     (Method::POST, "/iceberg/v1/{prefix}/tables/rename"),
     (Method::POST, "/iceberg/v1/{prefix}/transactions/commit"),
 ];
@@ -56,13 +61,18 @@ const LACKS: &[(Method, &str)] = &[
 async fn lacking(_: Arc<Iceberg>, _: Call) -> Result<Reply, Error> {
     Err(Error::new(
         Kind::Unsupported,
-        "this catalog is read only: it takes no commits and signs no requests; write with the catalog that the table belongs to",
+        "this catalog is read only: it takes no commits; write with the catalog that the table belongs to",
     ))
 }
 
 /// Makes the dialect.
-pub fn dialect(shared: &Arc<Shared>, settings: Settings, files: Arc<dyn ObjectFiles>) -> Dialect {
-    let iceberg = &Arc::new(Iceberg { shared: Arc::clone(shared), settings, files });
+pub fn dialect(
+    shared: &Arc<Shared>,
+    settings: Settings,
+    files: Arc<dyn ObjectFiles>,
+    elsewhere: Arc<dyn VendedFiles>,
+) -> Dialect {
+    let iceberg = &Arc::new(Iceberg { shared: Arc::clone(shared), settings, files, elsewhere, kept: Kept::default() });
     let (get, head) = (Method::GET, Method::HEAD);
     let (common, vend) = (Class::Common, Class::Credentials);
     let mut routes = vec![
@@ -92,7 +102,20 @@ pub fn dialect(shared: &Arc<Shared>, settings: Settings, files: Arc<dyn ObjectFi
             common,
             load::metrics,
         ),
+        // A client asks for each request to the storage; few of them vend.
+        on(
+            iceberg,
+            Method::POST,
+            "/iceberg/v1/{prefix}/namespaces/{namespace}/tables/{table}/sign",
+            common,
+            sign::sign,
+        ),
     ];
+    let tokens = Arc::clone(iceberg);
+    routes.push(Route::open(Method::POST, "/iceberg/v1/oauth/tokens", common, move |plain| {
+        let iceberg = Arc::clone(&tokens);
+        async move { Reply::json(&access_token(&iceberg.shared, &plain, NAME).await?) }
+    }));
     routes.extend(LACKS.iter().map(|(method, path)| on(iceberg, method.clone(), path, common, lacking)));
     Dialect {
         name: NAME,
@@ -102,7 +125,7 @@ pub fn dialect(shared: &Arc<Shared>, settings: Settings, files: Arc<dyn ObjectFi
         proof: Proof::Token(bearer),
         actions: None,
         row: Arc::new(error::row),
-        codes: &[],
+        codes: CLIENT_CODES,
         body: Arc::new(error::body),
         body_type: "application/json",
         refused: no_headers,

@@ -6,13 +6,14 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use valetkey_core::ask::{Ask, Asked, Target, Wanted};
 use valetkey_core::error::Noun;
 use valetkey_core::name::shortened;
-use valetkey_core::nouns::share::{READ, SharedTable, SharedWith, Shelf, TableFormat};
-use valetkey_core::nouns::table::ObjectFiles;
+use valetkey_core::nouns::share::{READ, SharedWith, Shelf};
+use valetkey_core::nouns::table::{ObjectFiles, SharedTable, TableFormat, VendedFiles};
 use valetkey_core::scope::{Path, Paths};
 use valetkey_core::storage::Shape;
 use valetkey_core::time::Lifetime;
 use valetkey_core::{Error, Kind};
 
+use super::kept::Kept;
 use crate::edge::{Call, Shared};
 
 /// The dialect's name in the ledger, logs and metrics.
@@ -37,6 +38,10 @@ pub(super) struct Iceberg {
     pub(super) settings: Settings,
     /// Reads tables' metadata.
     pub(super) files: Arc<dyn ObjectFiles>,
+    /// The same, where somebody else runs the store.
+    pub(super) elsewhere: Arc<dyn VendedFiles>,
+    /// What requests are signed with.
+    pub(super) kept: Kept,
 }
 
 /// What a part of a path is written with.

@@ -12,8 +12,9 @@ use sha2::{Digest as _, Sha256};
 use valetkey_core::Error;
 use valetkey_core::id::LeaseId;
 use valetkey_core::lease::{Lease, Provenance};
-use valetkey_core::nouns::share::SharedTable;
+use valetkey_core::nouns::table::SharedTable;
 
+use super::delegation::Delegation;
 use super::metadata::Newest;
 use super::state::Iceberg;
 use crate::edge::Call;
@@ -22,23 +23,24 @@ use crate::edge::Call;
 pub(super) struct Tag(String);
 
 impl Tag {
-    /// Of the table's newest metadata, for this token, with credentials or without.
-    pub(super) fn of(call: &Call, table: &SharedTable, newest: &Newest, delegates: bool) -> Self {
+    /// Of the table's newest metadata, for this token, with what the client is to reach the files by.
+    pub(super) fn of(call: &Call, table: &SharedTable, newest: &Newest, delegation: Delegation) -> Self {
         let Newest { storage, name, bytes, modified } = newest;
         let parts = [
             call.caller.token.to_string(),
             table.id.to_string(),
             format!("{} {}", storage.endpoint, storage.region),
-            format!("{name} {bytes} {modified} {delegates}"),
+            format!("{name} {bytes} {modified} {delegation:?}"),
         ];
         let digest = Sha256::digest(parts.join("\0").as_bytes());
         Self(HEXLOWER.encode(digest.get(..16).unwrap_or_default()))
     }
 
     /// As the header has it. Credentials may be kept for half of their life: whoever is told that nothing changed can still use them.
-    pub(super) fn header(&self, lease: Option<&Lease>) -> Result<HeaderValue, Error> {
-        let kept = lease.map(|lease| {
-            let (opened, until) = (lease.opened.as_second(), lease.until.as_second());
+    /// One that was fetched before ends before its lease does.
+    pub(super) fn header(&self, lease: Option<&(Lease, Timestamp)>) -> Result<HeaderValue, Error> {
+        let kept = lease.map(|(lease, end)| {
+            let (opened, until) = (lease.opened.as_second(), lease.until.min(*end).as_second());
             format!("-{}-{}", lease.id, opened.saturating_add(until.saturating_sub(opened) / 2))
         });
         let text = format!("\"{}{}\"", self.0, kept.unwrap_or_default());
@@ -46,12 +48,21 @@ impl Tag {
     }
 
     /// The tag that the client named, if what it has is what it would be given.
-    pub(super) fn kept(&self, iceberg: &Iceberg, call: &Call, newest: &Newest, delegates: bool) -> Option<HeaderValue> {
+    pub(super) fn kept(
+        &self,
+        iceberg: &Iceberg,
+        call: &Call,
+        newest: &Newest,
+        delegation: Delegation,
+    ) -> Option<HeaderValue> {
         let named = call.headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
         let mut tags = named.flat_map(|text| text.split(',')).map(|tag| tag.trim().trim_start_matches("W/"));
         let same = tags.find(|tag| {
             let rest = tag.trim_matches('"').strip_prefix(&self.0);
-            rest.is_some_and(|rest| if delegates { is_good(iceberg, call, newest, rest) } else { rest.is_empty() })
+            rest.is_some_and(|rest| match delegation {
+                Delegation::Vended => is_good(iceberg, call, newest, rest),
+                Delegation::Signed | Delegation::None => rest.is_empty(),
+            })
         })?;
         HeaderValue::from_str(same).ok()
     }

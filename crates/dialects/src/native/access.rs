@@ -8,13 +8,15 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 use valetkey_core::caller::CallerRecord;
+use valetkey_core::claims::Identity;
 use valetkey_core::conditions::{Conditions, Facts};
 use valetkey_core::error::Noun;
-use valetkey_core::grant::{Grant, Grantee};
+use valetkey_core::grant::Grantee;
 use valetkey_core::id::{AccountId, CallerId, ShareId};
 use valetkey_core::name::{Name, shortened};
-use valetkey_core::nouns::reach::{Extent, Place, Question};
+use valetkey_core::nouns::reach::{Answer, Extent, Place, Question};
 use valetkey_core::scope::{Action, Actions};
+use valetkey_core::snapshot::Snapshot;
 use valetkey_core::{Error, Kind};
 
 use super::error::Problem;
@@ -106,21 +108,16 @@ pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error
         Some(caller) => native.shared.identities.live_identities(caller.id, call.now).await?,
         None => Vec::new(),
     };
-    let question = Question {
-        actions,
-        place: place.as_ref(),
-        caller: caller.as_ref().map(|known| known.id),
-        sessions: &sessions,
-        identity: None,
-        facts: Facts::default(),
-        at,
-    };
-    let served = caller.is_none_or(|caller| caller.standing.served().is_ok());
+    let (id, name) = (caller.as_ref().map(|known| known.id), caller.as_ref().map(|known| known.name.clone()));
+    let asked = Asked { actions, place, caller: id, name, sessions, at };
+    let is_placed = asked.place.is_some();
+    let served = caller.as_ref().is_none_or(|caller| caller.standing.served().is_ok());
     let accounts = if served { native.accounts_in_order(account).await? } else { Vec::new() };
-    let found = native.answers(&question, accounts, lists::after(query)?, limit, call.now).await?;
+    let found = native.answers(&call, asked, accounts, lists::after(query)?, limit).await?;
     let (found, more) = lists::page(found, limit);
-    let next_after = found.last().filter(|_| more).map(|(_, grant, _)| lists::place(grant.account, &grant.name));
-    let access = native.rows(&call, &found, place.is_some()).await?;
+    let last = found.last().filter(|_| more).map(|(_, answer)| &answer.grant);
+    let next_after = last.map(|grant| lists::place(grant.account, &grant.name));
+    let access = native.rows(&call, &found, is_placed).await?;
     match form {
         Form::Json => Reply::json(&AccessList { access, at: wire::at(at), next_after }),
         Form::Csv => {
@@ -154,8 +151,28 @@ fn wanted(text: &str) -> Result<Actions, Error> {
     Ok(Actions::of(&[one]))
 }
 
+/// What is asked, to be taken to another thread.
+struct Asked {
+    actions: Option<Actions>,
+    place: Option<Place>,
+    caller: Option<CallerId>,
+    name: Option<Name>,
+    sessions: Vec<Arc<Identity>>,
+    at: Timestamp,
+}
+
+impl Asked {
+    fn answers(&self, snapshot: &Snapshot, after: Option<&Name>, most: usize) -> Vec<Answer> {
+        let Self { actions, place, caller, name, sessions, at } = self;
+        let (place, name, facts) = (place.as_ref(), name.as_ref(), Facts::default());
+        let (actions, caller, at) = (*actions, *caller, *at);
+        let question = Question { actions, place, caller, name, sessions, identity: None, facts, at };
+        question.answers(snapshot, after).take(most).collect()
+    }
+}
+
 /// A grant that answers, with its account's name and how much it opens.
-type Found = (Name, Arc<Grant>, Extent);
+type Found = (Name, Answer);
 
 impl Native {
     async fn accounts_in_order(&self, account: Option<AccountId>) -> Result<Vec<AccountId>, Error> {
@@ -170,12 +187,13 @@ impl Native {
     /// The answers of these accounts after a place, one more than the limit if there are so many.
     async fn answers(
         &self,
-        question: &Question<'_>,
+        call: &Call,
+        asked: Asked,
         accounts: Vec<AccountId>,
         after: Option<(AccountId, &str)>,
         limit: u32,
-        now: Timestamp,
     ) -> Result<Vec<Found>, Error> {
+        let asked = Arc::new(asked);
         let most = usize::try_from(limit).unwrap_or(usize::MAX).saturating_add(1);
         let mut found = Vec::new();
         for account in accounts {
@@ -184,14 +202,16 @@ impl Native {
                 Some((same, name)) if account == same => Some(Name::parse(name).map_err(|error| error.at("after"))?),
                 Some(_) | None => None,
             };
-            let snapshot = match self.shared.vending.directory.account(account, now).await {
+            let snapshot = match self.shared.vending.directory.account(account, call.now).await {
                 Ok(snapshot) => snapshot,
                 // It was removed since the list was read.
                 Err(error) if error.kind() == Kind::NotFound(Noun::Account) => continue,
                 Err(error) => return Err(error),
             };
-            let own = question.answers(&snapshot, name.as_ref()).into_iter().take(most - found.len());
-            found.extend(own.map(|(grant, extent)| (snapshot.account().name.clone(), grant, extent)));
+            let (question, known, left) = (Arc::clone(&asked), Arc::clone(&snapshot), most - found.len());
+            let work = move || Ok(question.answers(&known, name.as_ref(), left));
+            let own = self.shared.heavy.weigh(call.caller.account, snapshot.size(), work).await?;
+            found.extend(own.into_iter().map(|answer| (snapshot.account().name.clone(), answer)));
             if found.len() == most {
                 break;
             }
@@ -202,20 +222,20 @@ impl Native {
     /// The rows of what was found, without callers that are not served.
     async fn rows(&self, call: &Call, found: &[Found], placed: bool) -> Result<Vec<AccessRow>, Error> {
         let mut callers: HashMap<CallerId, CallerRecord> = HashMap::new();
-        for (_, grant, _) in found {
+        for (_, Answer { grant, .. }) in found {
             if let Grantee::Caller(id) = grant.to
                 && !callers.contains_key(&id)
             {
                 callers.extend(self.shared.registry.caller_by_id(id).await?.map(|known| (id, known)));
             }
         }
-        let names = lists::Names::default().with_groups(self, call, found.iter().map(|(_, grant, _)| &**grant)).await?;
-        let by_share = found.iter().any(|(_, grant, _)| grant.origin.share().is_some());
+        let names = lists::Names::default().with_groups(self, call, found.iter().map(|(_, one)| &one.grant)).await?;
+        let by_share = found.iter().any(|(_, one)| one.grant.origin.share().is_some());
         let shares = if by_share { self.shared.shares.shares().await? } else { Vec::new() };
         let shares: HashMap<ShareId, String> =
             shares.into_iter().map(|share| (share.id, share.name.to_string())).collect();
-        let requested = self.requested(found.iter().map(|(_, grant, _)| &**grant)).await?;
-        let row = |(account, grant, extent): &Found| {
+        let requested = self.requested(found.iter().map(|(_, one)| &one.grant)).await?;
+        let row = |(account, Answer { grant, extent, only }): &Found| {
             let caller = match grant.to {
                 Grantee::Everyone | Grantee::Group(_) => None,
                 Grantee::Caller(id) => Some(callers.get(&id).filter(|known| known.standing.served().is_ok())?),
@@ -224,6 +244,7 @@ impl Native {
                 Extent::All => "all",
                 Extent::Part => "part",
             };
+            let conditions = grant.conditions.as_deref().map(Conditions::said);
             Some(AccessRow {
                 account: grant.account.to_string(),
                 account_name: account.to_string(),
@@ -236,15 +257,20 @@ impl Native {
                 grant_id: grant.id.to_string(),
                 share: grant.origin.share().map(|id| shares.get(&id).cloned().unwrap_or_else(|| id.to_string())),
                 request: grant.origin.request().and_then(|id| requested.get(&id).cloned()),
-                scope: ScopeResponse::of(&grant.scope),
+                scope: ScopeResponse::of_grant(&grant.scope),
                 covers: placed.then_some(covers),
                 from: grant.from.map(wire::at),
                 until: grant.until.map(wire::at),
-                conditions: grant.conditions.as_deref().map(Conditions::said).unwrap_or_default(),
+                conditions: only.iter().cloned().chain(conditions.into_iter().flatten()).collect(),
             })
         };
         Ok(found.iter().filter_map(row).collect())
     }
+}
+
+/// A cell that no program for tables takes for a formula: keys and names are others' words.
+fn cell(text: &str) -> std::borrow::Cow<'_, str> {
+    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}").into() } else { text.into() }
 }
 
 /// A row for each path that a grant opens, so that no cell is a list of keys, which may hold whatever separates them.
@@ -275,25 +301,39 @@ fn csv(rows: &[AccessRow]) -> Result<Vec<u8>, Error> {
             let or = |value: &Option<String>| value.clone().unwrap_or_default();
             let caller = row.caller.as_deref().unwrap_or("*");
             let (request, approved_by) = Requested::cells(row.request.as_ref());
-            table
-                .write_record([
-                    row.account_name.as_str(),
-                    caller,
-                    &row.grant,
-                    &or(&row.share),
-                    row.scope.bucket(),
-                    kind,
-                    path,
-                    &actions,
-                    row.covers.unwrap_or_default(),
-                    &or(&row.from),
-                    &or(&row.until),
-                    &row.conditions.join("; "),
-                    &request,
-                    &approved_by,
-                ])
-                .map_err(broken)?;
+            let cells = [
+                row.account_name.as_str(),
+                caller,
+                &row.grant,
+                &or(&row.share),
+                row.scope.bucket(),
+                kind,
+                path,
+                &actions,
+                row.covers.unwrap_or_default(),
+                &or(&row.from),
+                &or(&row.until),
+                &row.conditions.join("; "),
+                &request,
+                &approved_by,
+            ];
+            table.write_record(cells.map(|text| cell(text).into_owned())).map_err(broken)?;
         }
     }
     table.into_inner().map_err(|_| Error::internal("a table could not be written"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cell;
+
+    #[test]
+    fn no_cell_is_a_formula() {
+        for text in ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"] {
+            assert_eq!(cell(text), format!("'{text}"));
+        }
+        for text in ["", "daily", "a=b", "2026-01-01T00:00:00Z", "*"] {
+            assert_eq!(cell(text), text);
+        }
+    }
 }

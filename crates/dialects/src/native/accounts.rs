@@ -10,6 +10,7 @@ use valetkey_core::caller::Role;
 use valetkey_core::id::AccountId;
 use valetkey_core::lease::Revocation;
 use valetkey_core::name::{BucketName, Name};
+use valetkey_core::nouns::policy_set::State;
 use valetkey_core::nouns::removal::{Amendment, Thing};
 use valetkey_core::{Error, Kind};
 
@@ -18,7 +19,8 @@ use super::api::given::Whom;
 use super::api::word::Worded;
 use super::ended::{StillTaken, still_taken};
 use super::error::Problem;
-use super::removal::{Removal, Said};
+use super::preview::AccessChange;
+use super::removal::{Changing, Removal, Said};
 use super::state::Native;
 use super::wire;
 use crate::edge::{Authority, Call, Reply, json};
@@ -141,6 +143,7 @@ fn limit(own: OwnLimit, given: &Whom<u64>, field: &'static str) -> Result<OwnLim
 /// Suspends or activates an account, or changes its name, what a credential costs it or how much it may keep. For operators.
 #[utoipa::path(patch, operation_id = "change_account", path = "/api/v1/accounts/{account}", tag = "accounts", request_body = AccountChange, params(
     ("account" = String, Path, description = "The account's name or id"),
+    ("dry_run" = Option<bool>, Query, description = "Only say what it would mean"),
 ), responses(
     (status = 200, description = "The account", body = AccountChanged),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
@@ -162,38 +165,92 @@ pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority
     };
     let datasets_bucket = match fields.datasets_bucket.as_deref() {
         None => account.datasets_bucket.clone(),
+        Some("") => None,
         Some(text) => {
-            let bucket = (!text.is_empty()).then(|| wire::named::<BucketName>(text, "datasets_bucket")).transpose()?;
-            if let Some(bucket) = &bucket {
-                native.storage_of(bucket).await.map_err(|error| error.at("datasets_bucket"))?;
-            }
-            native.shared.registry.by(authority).set_datasets_bucket(account.id, bucket.as_ref()).await?;
-            bucket
+            let bucket = wire::named::<BucketName>(text, "datasets_bucket")?;
+            native.storage_of(&bucket).await.map_err(|error| error.at("datasets_bucket"))?;
+            Some(bucket)
         }
     };
     let name = fields.name.as_deref().map(|text| wire::named(text, "name")).transpose()?;
-    let named = Account { name: name.unwrap_or_else(|| account.name.clone()), quota, ..account.clone() };
-    if named != account {
-        let by = authority.by();
-        native.shared.registry.by(authority).change(&Amendment::Account(named.clone()), false, by).await?;
-        account = named;
+    if Changing::read(&call.query)?.is_dry() {
+        let name = name.unwrap_or_else(|| account.name.clone());
+        let after = Account { name, standing, metering, quota, ..account.clone() };
+        return native.account_previewed(&call, account, after).await;
     }
-    let account = Account { standing, metering, datasets_bucket, ..account };
-    let by = authority.by();
-    let changed = native.shared.registry.by(authority).change_account(account.id, standing, metering).await;
+    let is_changed = name.as_ref().is_some_and(|name| *name != account.name) || metering != account.metering;
+    let (by, registry) = (authority.by(), native.shared.registry.by(authority));
+    // First, so that nothing else that cannot be written keeps it from being suspended.
+    let ended = match standing {
+        Standing::Active => Ok(()),
+        Standing::Suspended => {
+            let changed = registry.change_account(account.id, standing, account.metering).await;
+            // What it was given before must not outlast its being served.
+            let ended = registry.revoke(Revocation::Account(account.id), by).await.map(drop);
+            account.standing = standing;
+            changed.and(ended)
+        }
+    };
+    let others = async {
+        if is_changed {
+            native.by_hand(&call, authority, &[Thing::Account(account.id)]).await?;
+        }
+        if fields.datasets_bucket.is_some() {
+            registry.set_datasets_bucket(account.id, datasets_bucket.as_ref()).await?;
+        }
+        let named = Account { name: name.unwrap_or_else(|| account.name.clone()), quota, ..account.clone() };
+        let mut renamed = 0;
+        if named != account {
+            // What was opened where its old name is ends with that.
+            renamed = registry.change(&Amendment::Account(named.clone()), true, by).await?;
+        }
+        // One that is to be served is, also where a suspension waits to be written.
+        if standing == Standing::Active || metering != account.metering {
+            registry.change_account(account.id, standing, metering).await?;
+        }
+        Ok((named, renamed))
+    };
+    let others: Result<(Account, u64), Error> = others.await;
+    ended?;
+    let (named, renamed) = others?;
+    let account = Account { standing, metering, datasets_bucket, ..named };
     let mut still = Vec::new();
     match standing {
-        Standing::Active => changed?,
-        // What it was given before must not outlast its being served, also where that could not be written.
-        Standing::Suspended => {
-            let ended = native.shared.registry.by(authority).revoke(Revocation::Account(account.id), by).await;
-            changed?;
-            ended?;
-            still = still_taken(&native, by).await?;
-        }
+        Standing::Active if renamed == 0 => {}
+        Standing::Active | Standing::Suspended => still = still_taken(&native, by).await?,
     }
     let account = native.account_shown(&account).await;
-    Reply::json(&AccountChanged { account, still_taken: still })
+    Reply::json(&AccountChanged { account, dry_run: false, ended: None, access_changes: None, still_taken: still })
+}
+
+impl Native {
+    /// What suspending an account, serving it again or giving it another name would mean.
+    async fn account_previewed(&self, call: &Call, before: Account, after: Account) -> Result<Reply, Error> {
+        let (id, registry) = (before.id, &self.shared.registry);
+        let place = self.looking(call).await?;
+        let ended = match after.standing {
+            Standing::Suspended => registry.plan(&Thing::Account(id)).await?.leases,
+            Standing::Active => registry.preview(&Amendment::Account(after.clone()), call.now).await?,
+        };
+        // Of one that is suspended nothing opens anything, whatever is granted to whom.
+        let put = |account: Account| {
+            move |state: &mut State| {
+                if account.standing == Standing::Suspended {
+                    state.grants.clear();
+                }
+                state.accounts.insert(id, account);
+            }
+        };
+        let access = self.access_between(&place, id, call.now, (put(before.clone()), put(after))).await?;
+        let account = self.account_shown(&before).await;
+        Reply::json(&AccountChanged {
+            account,
+            dry_run: true,
+            ended: Some(ended),
+            access_changes: Some(access),
+            still_taken: Vec::new(),
+        })
+    }
 }
 
 /// An account that was changed.
@@ -201,6 +258,14 @@ pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority
 pub(super) struct AccountChanged {
     #[serde(flatten)]
     account: AccountResponse,
+    /// Whether nothing was done: then this is what would be.
+    dry_run: bool,
+    /// If nothing was done: how many live leases would end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended: Option<u64>,
+    /// If nothing was done: what its callers gain and lose of what they can reach now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access_changes: Option<Vec<AccessChange>>,
     /// Credentials that were ended with it and that their external storages accept until they expire.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     still_taken: Vec<StillTaken>,

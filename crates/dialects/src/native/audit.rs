@@ -27,6 +27,8 @@ pub(super) struct ChangeQuery {
     since_secs: Option<u32>,
     /// Only those of a kind of thing: `account`, `caller`, `token`, `grant`, `storage` ...
     noun: Option<String>,
+    /// Only those that this caller made (id, `account/name`, or name in your own account).
+    caller: Option<String>,
     /// Only those before this one: `next_before` of the page before.
     before: Option<String>,
     /// At most this many: 1 to 500, 50 unless given.
@@ -95,7 +97,9 @@ pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error
     });
     let limit = leases::page_size(query.get("limit"))?;
     let before = query.get("before").map(placed).transpose()?;
-    let found = native.shared.registry.changes(&ChangeFilter { since, before, noun: noun.transpose()?, limit }).await?;
+    let by = native.caller_of_list(&call, None, query.get("caller")).await?.map(|known| known.id);
+    let filter = ChangeFilter { since, before, noun: noun.transpose()?, by, limit };
+    let found = native.shared.registry.changes(&filter).await?;
     let full = u32::try_from(found.len()).is_ok_and(|count| count >= limit);
     let next_before = found.last().filter(|_| full).map(|change| place(change.place));
     let mut names = HashMap::new();

@@ -139,7 +139,8 @@ pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority
             role,
             standing: CallerStanding::Active,
         };
-        return Reply::json(&Preview::of(0, native.access_with(&known, call.now).await?));
+        let place = native.looking(&call).await?;
+        return Reply::json(&Preview::of(0, native.access_with(&place, &known, call.now).await?));
     }
     let id = native.shared.registry.by(authority).ensure_caller(account.id, &name, role, call.now).await?;
     let known = native.shared.registry.caller_by_id(id).await?.ok_or_else(|| Error::not_found(Noun::Caller))?;
@@ -164,21 +165,27 @@ pub(super) struct CallerChanged {
 }
 
 impl Native {
-    /// What suspending a caller or serving it again would mean; its name and its role change nothing of what it can reach.
-    async fn caller_previewed(&self, call: &Call, known: CallerRecord, to: Option<Standing>) -> Result<Reply, Error> {
-        let suspended = known.standing == CallerStanding::Suspended;
-        let (ended, access) = match to {
-            Some(Standing::Suspended) if !suspended => {
-                let ended = self.shared.registry.plan(&Thing::Caller(known.id)).await?.leases;
-                let take = |state: &mut State| drop(state.callers.remove(&known.id));
-                (ended, self.access_after(known.account, call.now, take).await?)
+    /// What suspending a caller, serving it again or giving it another name would mean: a grant may be filled in with its name.
+    async fn caller_previewed(&self, call: &Call, before: CallerRecord, after: CallerRecord) -> Result<Reply, Error> {
+        let (id, registry) = (before.id, &self.shared.registry);
+        let place = self.looking(call).await?;
+        let ended = match after.standing {
+            CallerStanding::Suspended | CallerStanding::Removed => registry.plan(&Thing::Caller(id)).await?.leases,
+            CallerStanding::Active => {
+                let change = Amendment::Caller { id, name: after.name.clone(), role: after.role };
+                registry.preview(&change, call.now).await?
             }
-            Some(Standing::Active) if suspended => (0, self.access_with(&known, call.now).await?),
-            Some(_) | None => (0, Vec::new()),
         };
-        let caller = CallerResponse::of(&known);
+        let put = |known: CallerRecord| {
+            move |state: &mut State| match known.standing {
+                CallerStanding::Suspended | CallerStanding::Removed => drop(state.callers.remove(&id)),
+                CallerStanding::Active => drop(state.callers.insert(id, known)),
+            }
+        };
+        let change = (put(before.clone()), put(after));
+        let access = self.access_between(&place, before.account, call.now, change).await?;
         Reply::json(&CallerChanged {
-            caller,
+            caller: CallerResponse::of(&before),
             dry_run: true,
             ended,
             access_changes: Some(access),
@@ -220,26 +227,44 @@ pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority
     let name: Option<Name> = fields.name.as_deref().map(|text| wire::named(text, "name")).transpose()?;
     let name = name.unwrap_or_else(|| known.name.clone());
     if Changing::read(&call.query)?.is_dry() {
-        return native.caller_previewed(&call, known, fields.standing.map(|Worded(standing)| standing)).await;
+        let standing = match fields.standing {
+            None => known.standing,
+            Some(Worded(Standing::Suspended)) => CallerStanding::Suspended,
+            Some(Worded(Standing::Active)) => CallerStanding::Active,
+        };
+        let after = CallerRecord { name, role, standing, ..known.clone() };
+        return native.caller_previewed(&call, known, after).await;
     }
-    if (&name, role) != (&known.name, known.role) {
+    let registry = native.shared.registry.by(authority);
+    // First, so that nothing else that cannot be written keeps it from being suspended.
+    let suspended = match fields.standing {
+        Some(Worded(Standing::Suspended)) => Some(registry.suspend_caller(known.id, by).await),
+        Some(Worded(Standing::Active)) | None => None,
+    };
+    let renamed = if (&name, role) == (&known.name, known.role) {
+        Ok(0)
+    } else {
         let change = Amendment::Caller { id: known.id, name: name.clone(), role };
-        native.shared.registry.by(authority).change(&change, false, by).await?;
-    }
-    let known = CallerRecord { name, role, ..known };
-    let (ended, standing) = match fields.standing {
-        None => (0, known.standing),
-        Some(Worded(Standing::Suspended)) => {
-            (native.shared.registry.by(authority).suspend_caller(known.id, by).await?, CallerStanding::Suspended)
-        }
-        Some(Worded(Standing::Active)) => {
-            native.shared.registry.by(authority).activate_caller(known.id).await?;
-            (0, CallerStanding::Active)
+        match native.by_hand(&call, authority, &[Thing::Caller(known.id)]).await {
+            Ok(()) => registry.change(&change, true, by).await,
+            Err(refused) => Err(refused),
         }
     };
+    let known = CallerRecord { name, role, ..known };
+    let ended = suspended.transpose()?;
+    let renamed = renamed?;
+    let standing = match fields.standing {
+        None => known.standing,
+        Some(Worded(Standing::Suspended)) => CallerStanding::Suspended,
+        Some(Worded(Standing::Active)) => {
+            registry.activate_caller(known.id).await?;
+            CallerStanding::Active
+        }
+    };
+    let ended = ended.unwrap_or(0);
     let caller = CallerResponse::of(&CallerRecord { standing, ..known });
     let still_taken = still_taken(&native, by).await?;
-    Reply::json(&CallerChanged { caller, dry_run: false, ended, access_changes: None, still_taken })
+    Reply::json(&CallerChanged { caller, dry_run: false, ended: ended + renamed, access_changes: None, still_taken })
 }
 
 /// Removes a caller: its tokens and credentials end, the grants that were its alone go, and its name is free. For admins in their

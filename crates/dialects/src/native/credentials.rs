@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use valetkey_core::ask::{Ask, Asked, GrantRef, Target};
+use valetkey_core::ask::{Ask, Asked, AskedPart, By, GrantRef, Target, Wanted};
 use valetkey_core::credential::Credential;
 use valetkey_core::grant::GrantTime;
 use valetkey_core::name::BucketName;
@@ -17,7 +17,7 @@ use valetkey_core::{Error, Kind};
 use super::api::given::given;
 use super::api::scopes::Access;
 use super::error::Problem;
-use super::scopes::{PathRequest, ScopeResponse, wish};
+use super::scopes::{PathRequest, RightsResponse, wish};
 use super::state::{NAME, Native};
 use super::{authz, wire};
 use crate::edge::{Call, Reply, json};
@@ -53,9 +53,67 @@ pub(super) struct AskRequest {
     /// Actions by name: all of them, or a refusal.
     #[serde(default, deserialize_with = "given")]
     actions: Option<Vec<String>>,
+    /// Several parts of the bucket, or of the grant, in one credential: each has its own paths and says what may be done there, instead
+    /// of the paths, `access` and `actions` beside this.
+    #[serde(default, deserialize_with = "given")]
+    parts: Option<Vec<PartRequest>>,
+    /// A lease of the caller's own that it is narrowed from: it opens nothing that the lease does not, is no longer and ends with it.
+    /// No bucket is the lease's, no paths are all of it; a `grant` cannot be named beside it.
+    #[serde(default, deserialize_with = "given")]
+    from_lease: Option<String>,
     /// For how many seconds. Cut to what the grant, the caller's token and the storage allow.
     #[serde(default, deserialize_with = "given")]
     ttl_secs: Option<i64>,
+}
+
+/// A part of what is asked for.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PartRequest {
+    /// A directory, without its last slash.
+    #[serde(default, deserialize_with = "given")]
+    prefix: Option<String>,
+    /// Directories, without their last slashes.
+    #[serde(default, deserialize_with = "given")]
+    prefixes: Option<Vec<String>>,
+    /// Exactly these keys.
+    #[serde(default, deserialize_with = "given")]
+    objects: Option<Vec<String>>,
+    /// Anything that starts with one of these.
+    #[serde(default, deserialize_with = "given")]
+    raw_prefixes: Option<Vec<String>>,
+    /// `true` to mean the whole bucket.
+    #[serde(default, deserialize_with = "given")]
+    whole_bucket: Option<bool>,
+    /// `read` (if neither this nor `actions` is given), `write` or `read-write`: what is granted of it.
+    #[serde(default, deserialize_with = "given")]
+    access: Option<Access>,
+    /// Actions by name: all of them, or a refusal.
+    #[serde(default, deserialize_with = "given")]
+    actions: Option<Vec<String>>,
+}
+
+impl PartRequest {
+    fn read(self) -> Result<AskedPart, Error> {
+        let Self { prefix, prefixes, objects, raw_prefixes, whole_bucket, access, actions } = self;
+        let paths = PathRequest { prefix, prefixes, objects, raw_prefixes, whole_bucket }.read()?;
+        Ok(AskedPart { paths: paths.ok_or_else(no_paths)?, wanted: wish(access, actions.as_deref())? })
+    }
+}
+
+/// Reads parts; a refusal names the part that it is of.
+fn parts(list: Vec<PartRequest>) -> Result<Vec<AskedPart>, Error> {
+    let read = |(number, part): (usize, PartRequest)| {
+        part.read().map_err(|error| {
+            let field = error.field().unwrap_or_default().to_owned();
+            error.at(format!("parts[{number}].{field}"))
+        })
+    };
+    list.into_iter().enumerate().map(read).collect()
+}
+
+fn no_paths() -> Error {
+    Error::new(Kind::Invalid, "name a `prefix`, `prefixes` or `objects`, or say `\"whole_bucket\": true`").at("prefix")
 }
 
 /// A credential.
@@ -72,12 +130,12 @@ pub(super) struct CredentialResponse<'a> {
     /// The region to sign for.
     region: &'a str,
     #[serde(flatten)]
-    scope: ScopeResponse,
+    rights: RightsResponse,
     /// The grants that decided.
     grants: Vec<String>,
     /// What was asked for and not given, in words.
     cuts: Vec<String>,
-    /// What of the scope the storage cannot say and was left out, in words: the credential opens less than it names.
+    /// How the storage says the scope otherwise, in words: what is left out, and, in those that begin with `beyond`, what it allows besides.
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     narrowed: Vec<String>,
     /// How soon it can be ended before its time: `immediate` (with the next request), `minutes`, or `expiry-only`.
@@ -116,17 +174,47 @@ pub(super) enum KindResponse<'a> {
 ))]
 pub(super) async fn vend(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
     let fields: AskRequest = json(&call.body)?;
-    let AskRequest { grant, bucket, prefix, prefixes, objects, raw_prefixes, whole_bucket, access, actions, ttl_secs } =
-        fields;
+    let AskRequest {
+        grant,
+        bucket,
+        prefix,
+        prefixes,
+        objects,
+        raw_prefixes,
+        whole_bucket,
+        access,
+        actions,
+        parts: several,
+        from_lease,
+        ttl_secs,
+    } = fields;
+    let says_access = access.is_some() || actions.is_some();
     let paths = PathRequest { prefix, prefixes, objects, raw_prefixes, whole_bucket }.read()?;
     let wanted = wish(access, actions.as_deref())?;
+    let several = several.map(parts).transpose()?;
+    if several.is_some() && (paths.is_some() || says_access) {
+        let said = "each of the `parts` has its own paths and says what may be done there; give none beside them";
+        return Err(Error::new(Kind::Invalid, said).at("parts"));
+    }
     let lifetime = match ttl_secs {
         Some(secs) => Asked::For(Lifetime::parse(secs).map_err(|error| error.at("ttl_secs"))?),
         None => Asked::Usual(native.settings.lifetime),
     };
     let vending = &native.shared.vending;
+    if let Some(lease) = from_lease {
+        if grant.is_some() {
+            let said = "what is narrowed from a lease is inside the lease; name no grant beside it";
+            return Err(Error::new(Kind::Invalid, said).at("grant"));
+        }
+        let bucket = bucket.map(|bucket| BucketName::parse(&bucket).map_err(|error| error.at("bucket"))).transpose()?;
+        let before = native.before(&call, wire::named(&lease, "from_lease")?).await?;
+        let (target, wanted) = before.ask(bucket.as_ref(), several, paths, wanted)?;
+        let ask = Ask { dialect: NAME, target, wanted, lifetime, carries: Shape::ALL };
+        let vended = vending.vend(&before.caller, &ask).await?;
+        return Reply::json(&CredentialResponse::of(&vended));
+    }
     let snapshot = vending.directory.account(call.caller.account, call.now).await?;
-    let target = match (grant, bucket) {
+    let by = match (grant, bucket) {
         (Some(_), Some(_)) => {
             return Err(Error::new(Kind::Invalid, "name a grant or a bucket, not both").at("grant"));
         }
@@ -134,16 +222,18 @@ pub(super) async fn vend(native: Arc<Native>, call: Call) -> Result<Reply, Error
             // Nobody has another account's: of that one it is not there.
             let own = grant.split_once('/').filter(|(account, _)| authz::is_named(snapshot.account(), account));
             let name = own.map_or(grant.as_str(), |(_, name)| name);
-            Target::Grant { grant: GrantRef::parse(name).map_err(|e| e.at("grant"))?, paths }
+            By::Grant(GrantRef::parse(name).map_err(|e| e.at("grant"))?)
         }
-        (None, Some(bucket)) => Target::Place {
-            bucket: BucketName::parse(&bucket).map_err(|error| error.at("bucket"))?,
-            paths: paths.ok_or_else(|| {
-                Error::new(Kind::Invalid, "name a `prefix`, `prefixes` or `objects`, or say `\"whole_bucket\": true`")
-                    .at("prefix")
-            })?,
-        },
-        (None, None) => Target::Grant { grant: GrantRef::Id(only_grant(&snapshot, &call)?), paths },
+        (None, Some(bucket)) => By::Bucket(BucketName::parse(&bucket).map_err(|error| error.at("bucket"))?),
+        (None, None) => By::Grant(GrantRef::Id(only_grant(&snapshot, &call)?)),
+    };
+    let (target, wanted) = match (several, by) {
+        (Some(parts), by) => {
+            let wanted = Wanted::of_parts(&parts);
+            (Target::Parts { by, parts }, wanted)
+        }
+        (None, By::Grant(grant)) => (Target::Grant { grant, paths }, wanted),
+        (None, By::Bucket(bucket)) => (Target::Place { bucket, paths: paths.ok_or_else(no_paths)? }, wanted),
     };
     let ask = Ask { dialect: NAME, target, wanted, lifetime, carries: Shape::ALL };
     let vended = vending.vend(&call.caller, &ask).await?;
@@ -189,7 +279,7 @@ impl<'a> CredentialResponse<'a> {
             expiration: wire::at(vended.credential.expiration()),
             endpoint_url: &vended.storage.endpoint,
             region: &vended.storage.region,
-            scope: ScopeResponse::of(&vended.lease.scope),
+            rights: RightsResponse::of(&vended.lease.rights),
             grants: vended.because.grants.iter().map(ToString::to_string).collect(),
             cuts: vended.because.cuts.iter().map(ToString::to_string).collect(),
             narrowed: vended.narrowed.iter().map(ToString::to_string).collect(),

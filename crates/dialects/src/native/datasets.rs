@@ -174,7 +174,8 @@ pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority
     let fields: DatasetChange = json(&call.body)?;
     let DatasetChange { name, topic, description, format, frequency, version, deprecated, .. } = fields;
     let (newest_given, dictionary, sample) = (fields.newest, fields.dictionary, fields.sample);
-    let mut dataset = native.dataset(call.params.get("dataset")?).await?;
+    let before = native.dataset(call.params.get("dataset")?).await?;
+    let mut dataset = before.clone();
     if let Some(name) = name {
         dataset.name = wire::named::<Name>(&name, "name")?;
     }
@@ -207,6 +208,11 @@ pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority
         }
     }
     let by = authority.by();
+    // These are no matter of files.
+    let (dictionary, sample) = (before.dictionary.clone(), before.sample.clone());
+    if (Dataset { dictionary, sample, ..dataset.clone() }) != before {
+        native.by_hand(&call, authority, &[Thing::Dataset(before.id)]).await?;
+    }
     native.shared.registry.by(authority).change(&Amendment::Dataset(dataset.clone()), false, by).await?;
     Reply::json(&DatasetResponse::of(&dataset))
 }

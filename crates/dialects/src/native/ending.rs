@@ -6,7 +6,7 @@ use valetkey_core::caller::Role;
 use valetkey_core::error::Noun;
 use valetkey_core::id::TokenId;
 use valetkey_core::nouns::registry::TokenRecord;
-use valetkey_core::nouns::removal::last_operator;
+use valetkey_core::nouns::removal::{How, Thing, last_operator};
 use valetkey_core::token::PlainToken;
 use valetkey_core::{Error, Kind};
 
@@ -54,6 +54,7 @@ impl LastOperator {
 pub(super) struct Doomed {
     pub(super) tokens: Vec<TokenRecord>,
     extent: Extent,
+    last: LastOperator,
 }
 
 /// What was ended.
@@ -120,7 +121,7 @@ impl Native {
             LastOperator::MayGo => {}
             LastOperator::Stays => self.keep_an_operator(call, &tokens).await?,
         }
-        Ok(Doomed { tokens, extent })
+        Ok(Doomed { tokens, extent, last })
     }
 
     async fn keep_an_operator(&self, call: &Call, tokens: &[TokenRecord]) -> Result<(), Error> {
@@ -143,14 +144,25 @@ impl Native {
 impl Doomed {
     /// Ends them, each of them also after one whose end could not be put on record: what leaked must not stay alive for that.
     pub(super) async fn end(self, native: &Native, authority: Authority) -> Result<EndedTokens, Error> {
-        let Self { tokens, extent } = self;
+        let Self { tokens, extent, last } = self;
         let registry = native.shared.registry.by(authority);
         let mut ended = EndedTokens { tokens: Vec::new(), links: 0, leases: 0 };
         let ids: Vec<TokenId> = tokens.iter().map(|record| record.id).collect();
         let mut first = Ok(());
         for record in tokens {
-            // Also of one that is ended: credentials may be left that its end did not reach.
-            match registry.revoke_token(record.id, authority.by()).await {
+            let done = match (last, record.role) {
+                // Looked at once more where it is written: two who end each other's token at once are not both let.
+                (LastOperator::Stays, Role::Operator) if record.revoked.is_none() => {
+                    let how = How { last_operator: false, ..How::ALL };
+                    registry.remove(&Thing::Token(record.id), how, authority.by()).await.map(|plan| plan.leases)
+                }
+                // Also of one that is ended: credentials may be left that its end did not reach.
+                (
+                    LastOperator::Stays | LastOperator::MayGo,
+                    Role::Operator | Role::Admin | Role::Member | Role::Auditor | Role::Planner,
+                ) => registry.revoke_token(record.id, authority.by()).await,
+            };
+            match done {
                 Ok(leases) => ended.leases += leases,
                 Err(error) => first = first.and(Err(error)),
             }

@@ -38,6 +38,7 @@ fn name(field: &Field) -> &str {
         Field::Bucket => "bucket",
         Field::Grant => "grant",
         Field::Lifetime => "ttl_secs",
+        Field::Parts => "parts",
         Field::Paths => "paths",
         Field::Storage => "storage",
         Field::Attribute(attribute) => attribute.as_str(),

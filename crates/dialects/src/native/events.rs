@@ -14,11 +14,12 @@ use valetkey_core::id::{AccountId, CallerId};
 use valetkey_core::lease::Lease;
 use valetkey_core::nouns::registry::Catalog;
 use valetkey_core::nouns::trail::{Cursor, Event, Opened, Refused, What};
+use valetkey_core::nouns::usage::ObjectRequest;
 use valetkey_core::scope::Action;
 
 use super::error::Problem;
 use super::lists;
-use super::scopes::ScopeResponse;
+use super::scopes::RightsResponse;
 use super::state::Native;
 use crate::edge::{Call, Reply};
 
@@ -27,6 +28,12 @@ const NAMES: usize = 10_000;
 
 /// The paths of a lease that its event has; of more, the others are counted, and `lease show` has them.
 const PATHS: usize = 100;
+
+/// How the S3 endpoint's refusals are called among those of the APIs.
+const S3: &str = "s3";
+
+/// So many refusals of what a caller's key does not open, in a minute, are an alert.
+const BURST: u64 = 100;
 
 /// The version of the schema.
 const OCSF: &str = "1.6.0";
@@ -44,10 +51,27 @@ impl Class {
     const ASSIGNED: Self = Self::of(3003, "Authorize Session", 1, "Assign Privileges");
     const OTHER: Self = Self::of(3003, "Authorize Session", 99, "Other");
     const REVOKED: Self = Self::of(3005, "User Access Management", 2, "Revoke Privileges");
+    const OBJECT: Self = Self::of(6003, "API Activity", 99, "Other");
     const UNTOLD: Self = Self::of(0, "Base Event", 99, "Other");
 
     const fn of(uid: u32, name: &'static str, activity: u32, activity_name: &'static str) -> Self {
         Self { uid, name, activity, activity_name }
+    }
+
+    /// What an operation of S3 does.
+    fn of_operation(operation: &str) -> Self {
+        let (activity, activity_name) = match operation {
+            "CreateMultipartUpload" | "UploadPart" | "UploadPartCopy" | "CopyObject" | "CompleteMultipartUpload" => {
+                (1, "Create")
+            }
+            _ if operation.starts_with("Get") || operation.starts_with("Head") || operation.starts_with("List") => {
+                (2, "Read")
+            }
+            _ if operation.starts_with("Put") => (3, "Update"),
+            _ if operation.starts_with("Delete") || operation.starts_with("Abort") => (4, "Delete"),
+            _ => return Self::OBJECT,
+        };
+        Self { activity, activity_name, ..Self::OBJECT }
     }
 
     const fn managed(activity: u32, activity_name: &'static str) -> Self {
@@ -109,7 +133,10 @@ impl Teller {
                 )
             }
             What::Changed(change) => (Class::of_change(&change.deed), "registry.changed", self.changed(change).await?),
-            What::Refused(refused) => (Class::ASSIGNED, "ask.refused", self.refused(refused, event.at).await?),
+            What::Refused(refused) => {
+                let code = if refused.dialect.as_ref() == S3 { "object.refused" } else { "ask.refused" };
+                (Class::ASSIGNED, code, self.refused(refused, event.at).await?)
+            }
             What::Missing { from, to } => {
                 let message =
                     "pages of the ledger are not there any more, or cannot be read; what was in them is missing here";
@@ -124,25 +151,30 @@ impl Teller {
     }
 
     async fn opened(&mut self, opened: &Opened) -> Result<Value, Error> {
-        let Opened { lease, from, asked_with } = opened;
-        let Lease { id, account: _, caller, token, storage, scope, grants, dialect, credits, opened, until } = lease;
+        let Opened { lease, from, asked_with, narrowed_from } = opened;
+        let Lease { id, account: _, caller, token, storage, rights, grants, dialect, credits, opened, until } = lease;
         let user = self.user(*caller).await?;
-        let shown = shortened(json!(ScopeResponse::of(scope)));
+        let shown = shortened(json!(RightsResponse::of(rights)));
         let actor = json!({ "user": &user, "session": { "uid": asked_with.unwrap_or(*token).to_string() } });
+        let mut unmapped = json!({
+            "dialect": dialect,
+            "grants": grants.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "storage": storage.to_string(),
+            "token": token.to_string(),
+            "credits": credits,
+        });
+        if let (Some(unmapped), false) = (unmapped.as_object_mut(), narrowed_from.is_empty()) {
+            let before: Vec<Value> = narrowed_from.iter().map(|lease| lease.to_string().into()).collect();
+            unmapped.insert("narrowed_from".to_owned(), before.into());
+        }
         Ok(json!({
             "user": user,
             "actor": actor,
             "session": { "uid": id.to_string(), "created_time": millis(*opened), "expiration_time": millis(*until) },
-            "privileges": scope.actions().iter().map(Action::as_str).collect::<Vec<_>>(),
-            "resources": [{ "type": "bucket", "name": scope.bucket().as_str(), "data": shown }],
+            "privileges": rights.actions().iter().map(Action::as_str).collect::<Vec<_>>(),
+            "resources": [{ "type": "bucket", "name": rights.bucket().as_str(), "data": shown }],
             "src_endpoint": from.map(|from| json!({ "ip": from })),
-            "unmapped": {
-                "dialect": dialect,
-                "grants": grants.iter().map(ToString::to_string).collect::<Vec<_>>(),
-                "storage": storage.to_string(),
-                "token": token.to_string(),
-                "credits": credits,
-            },
+            "unmapped": unmapped,
         }))
     }
 
@@ -180,8 +212,33 @@ impl Teller {
             "start_time": millis(at),
             "end_time": millis(at) + 60_000,
             "src_endpoint": from.map(|from| json!({ "ip": from })),
-            "unmapped": { "dialect": dialect },
+            "unmapped": match alert(refused) {
+                Some(alert) => json!({ "dialect": dialect, "alert": alert }),
+                None => json!({ "dialect": dialect }),
+            },
         }))
+    }
+
+    /// A request to the S3 endpoint as JSON.
+    ///
+    /// # Errors
+    /// `Unavailable` where names cannot be looked up.
+    pub async fn requested(&mut self, request: &ObjectRequest) -> Result<Value, Error> {
+        let ObjectRequest { id, at, took_ms, origin, from, operation, bucket, key, status, traffic } = request;
+        let lease = origin.lease.map(|lease| json!({ "uid": lease.to_string() }));
+        let object = json!({ "type": if key.is_some() { "object" } else { "bucket" }, "name": bucket, "data": key.as_ref().map(|key| json!({ "key": key })) });
+        let more = json!({
+            "actor": { "user": self.user(origin.caller).await?, "session": lease },
+            "api": { "operation": operation, "service": { "name": S3 } },
+            "resources": [object],
+            "src_endpoint": from.map(|from| json!({ "ip": from })),
+            "status_code": status.to_string(),
+            "duration": took_ms,
+            "traffic": { "bytes_in": traffic.bytes_in, "bytes_out": traffic.bytes_out },
+            "unmapped": { "token": origin.token.to_string(), "storage": origin.storage.to_string() },
+        });
+        let failed = !(200..400).contains(status);
+        Ok(framed((id, *at), Class::of_operation(operation), "object.requested", (failed, INFORMATIONAL), more))
     }
 
     /// Whose name it is, as an OCSF user.
@@ -222,12 +279,18 @@ impl Teller {
 /// A scope with some of its paths.
 fn shortened(mut scope: Value) -> Value {
     let (mut left, mut more) = (PATHS, 0);
-    for kind in ["prefixes", "objects", "raw_prefixes"] {
-        if let Some(Value::Array(paths)) = scope.get_mut(kind) {
-            more += paths.len().saturating_sub(left);
-            paths.truncate(left);
-            left -= paths.len();
+    let mut cut = |part: &mut Value| {
+        for kind in ["prefixes", "objects", "raw_prefixes"] {
+            if let Some(Value::Array(paths)) = part.get_mut(kind) {
+                more += paths.len().saturating_sub(left);
+                paths.truncate(left);
+                left -= paths.len();
+            }
         }
+    };
+    match scope.get_mut("parts") {
+        Some(Value::Array(parts)) => parts.iter_mut().for_each(cut),
+        Some(_) | None => cut(&mut scope),
     }
     if let Value::Object(scope) = &mut scope
         && more > 0
@@ -246,25 +309,52 @@ fn thing(noun: &str, id: &str) -> Value {
 }
 
 /// An event with what all of them have.
+const INFORMATIONAL: (u32, &str) = (1, "Informational");
+
+/// What is worth an alert of refusals, in a word.
+fn alert(refused: &Refused) -> Option<&'static str> {
+    match (refused.dialect.as_ref(), refused.kind.as_ref()) {
+        (S3, "token_unknown") => Some("token_of_another_key"),
+        (S3, "token_revoked") => Some("revoked_key_in_use"),
+        (S3, "forbidden") if refused.count >= BURST => Some("out_of_scope_burst"),
+        _ => None,
+    }
+}
+
 fn whole(event: &Event, class: Class, code: &str, more: Value) -> Value {
-    let Class { uid, name, activity, activity_name } = class;
     let failed = matches!(event.what, What::Voided { .. } | What::Refused(_));
-    let (severity, severity_name) = match event.what {
+    let severity = match &event.what {
         What::Missing { .. } => (4, "High"),
+        What::Refused(refused) if alert(refused).is_some() => (3, "Medium"),
         What::Refused(_) => (2, "Low"),
         What::Opened(_) | What::Issued(..) | What::Voided { .. } | What::Ended { .. } | What::Changed(_) => {
-            (1, "Informational")
+            INFORMATIONAL
         }
     };
-    let (category, category_name) = if uid == 0 { (0, "Uncategorized") } else { (3, "Identity & Access Management") };
+    framed((&event.id, event.at), class, code, (failed, severity), more)
+}
+
+fn framed(
+    (id, at): (&str, Timestamp),
+    class: Class,
+    code: &str,
+    (failed, (severity, severity_name)): (bool, (u32, &str)),
+    more: Value,
+) -> Value {
+    let Class { uid, name, activity, activity_name } = class;
+    let (category, category_name) = match uid {
+        0 => (0, "Uncategorized"),
+        6003 => (6, "Application Activity"),
+        _ => (3, "Identity & Access Management"),
+    };
     let mut all = json!({
         "metadata": {
             "version": OCSF,
-            "uid": event.id,
+            "uid": id,
             "event_code": code,
             "product": { "name": "Valetkey", "vendor_name": "Valetkey", "version": env!("CARGO_PKG_VERSION") },
         },
-        "time": millis(event.at),
+        "time": millis(at),
         "class_uid": uid,
         "class_name": name,
         "category_uid": category,
@@ -361,5 +451,11 @@ mod tests {
         assert_eq!((counts, &short["paths_left_out"]), ([60, 40, 0], &json!(27)));
         let few = json!({ "prefixes": names(100), "objects": [], "raw_prefixes": [], "whole_bucket": false });
         assert_eq!(shortened(few.clone()), few);
+        // Of several parts together.
+        let part =
+            |many| json!({ "prefixes": names(many), "objects": [], "raw_prefixes": [], "actions": ["get-object"] });
+        let short = shortened(json!({ "bucket": "lake", "parts": [part(60), part(60)] }));
+        let counts = [0, 1].map(|at: usize| short["parts"][at]["prefixes"].as_array().unwrap().len());
+        assert_eq!((counts, &short["paths_left_out"]), ([60, 40], &json!(20)));
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, header};
 use serde::Serialize;
+use valetkey_core::nouns::identity::IdentityProvider;
 use valetkey_core::{Error, Kind};
 
 use super::state::Native;
@@ -81,15 +82,20 @@ pub(super) async fn token(native: Arc<Native>, plain: Plain) -> Result<Reply, Er
         let why = error.detail().unwrap_or_default().to_owned();
         refused(INVALID_GRANT, error.message().to_owned()).really(error.kind()).note(why)
     };
-    let (token, caller, provider) = exchange(&native.shared, presented, plain.now).await.map_err(unfit)?;
-    for name in ["audience", "resource"] {
-        if form.get(name).is_some_and(|asked| !provider.audiences.iter().any(|own| **own == *asked)) {
-            return Err(refused(
-                TARGET,
-                format!("`{name}` is not this server, by any of the names that its identity provider knows"),
-            ));
-        }
+    // Before there is a session, which nobody would hold: an identity token buys only so many.
+    let mut elsewhere = None;
+    let fits = |provider: &IdentityProvider| {
+        let foreign =
+            |name: &&str| form.get(name).is_some_and(|asked| !provider.audiences.iter().any(|own| **own == *asked));
+        elsewhere = ["audience", "resource"].into_iter().find(foreign);
+        elsewhere.map_or(Ok(()), |_| Err(Error::new(Kind::Invalid, "it is for another server")))
+    };
+    let exchanged = exchange(&native.shared, presented, fits, plain.now).await;
+    if let Some(name) = elsewhere {
+        let said = format!("`{name}` is not this server, by any of the names that its identity provider knows");
+        return Err(refused(TARGET, said));
     }
+    let (token, caller) = exchanged.map_err(unfit)?;
     let until = caller.token_until.ok_or_else(|| Error::internal("a session has no end"))?;
     let expires_in = until.as_second().saturating_sub(plain.now.as_second());
     let (token_type, issued_token_type) = ("Bearer", ACCESS_TOKEN);

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use valetkey_core::caller::{Caller, CallerRecord, Role};
 use valetkey_core::conditions::{Facts, Judged};
 use valetkey_core::error::Noun;
-use valetkey_core::name::BucketName;
+use valetkey_core::name::{BucketName, Name};
 use valetkey_core::policy::{self, Verdict};
 use valetkey_core::scope::{Action, MAX_KEY_BYTES};
 use valetkey_core::{Error, Kind};
@@ -104,15 +104,19 @@ pub(super) async fn explain(native: Arc<Native>, call: Call) -> Result<Reply, Er
     let from = from.map(|text| conditions::address(&text, "from")).transpose()?;
     // Of another's requests nothing is known but what is said here.
     let here = if caller.id == call.caller.id { call.facts() } else { Facts::default() };
-    let facts =
-        Facts { from: from.or(here.from), session_name: session_name.as_deref(), external_id: external_id.as_deref() };
+    let from = from.or(here.from);
     let snapshot = native.shared.vending.directory.account(account, call.now).await?;
-    let found = policy::explain(&snapshot, &caller, action, &bucket, key.as_bytes(), &facts, call.now);
-    let named =
-        |grant: &valetkey_core::grant::Grant| GrantName { id: grant.id.to_string(), name: grant.name.to_string() };
+    let (known, who, place, now) = (Arc::clone(&snapshot), caller.clone(), (bucket.clone(), key.clone()), call.now);
+    let explained = move || {
+        let (session_name, external_id) = (session_name.as_deref(), external_id.as_deref());
+        let facts = Facts { from, session_name, external_id };
+        Ok(policy::explain(&known, &who, action, &place.0, place.1.as_bytes(), &facts, now))
+    };
+    let found = native.shared.heavy.weigh(call.caller.account, snapshot.size(), explained).await?;
+    let name = |id: valetkey_core::id::GrantId, name: &Name| GrantName { id: id.to_string(), name: name.to_string() };
     let allowed_by = found.allowed_by.and_then(|id| {
         let by_id = valetkey_core::ask::GrantRef::Id(id);
-        snapshot.grant(&caller, &by_id).map(|grant| named(grant))
+        snapshot.grant(&caller, &by_id).map(|grant| name(grant.id, &grant.name))
     });
     // Only a key of a shared table costs this question.
     let through =
@@ -138,7 +142,7 @@ pub(super) async fn explain(native: Arc<Native>, call: Call) -> Result<Reply, Er
             .considered
             .iter()
             .map(|one| Considered {
-                grant: named(&one.grant),
+                grant: name(one.grant.id, &one.grant.name),
                 verdict: one.verdict.as_str(),
                 conditions: one.conditions.iter().map(judged).collect(),
                 share: share(one),

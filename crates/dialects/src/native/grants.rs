@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use valetkey_core::caller::Role;
 use valetkey_core::conditions::Conditions;
 use valetkey_core::error::Noun;
-use valetkey_core::grant::{Grant, GrantTime, Grantee, NewGrant};
+use valetkey_core::grant::{Grant, GrantTime, Grantee, NewGrant, check_template};
 use valetkey_core::id::GrantId;
 use valetkey_core::name::BucketName;
 use valetkey_core::nouns::dataset::Dataset;
@@ -16,6 +16,7 @@ use valetkey_core::nouns::policy_set::State;
 use valetkey_core::nouns::registry::GrantFilter;
 use valetkey_core::nouns::removal::{Amendment, Thing};
 use valetkey_core::scope::{Paths, Scope};
+use valetkey_core::template::Opens;
 use valetkey_core::time::{Lifetime, random_10};
 use valetkey_core::{Error, Kind};
 
@@ -87,7 +88,11 @@ pub(super) struct GrantResponse {
 
 impl GrantResponse {
     fn of(grant: &Grant, names: &Names, now: Timestamp) -> Self {
-        let Grant { id, name, account, to, storage, origin, scope, max_lifetime, from, until, conditions } = grant;
+        Self::written(grant, ScopeResponse::of_grant(&grant.scope), names, now)
+    }
+
+    fn written<O>(grant: &Grant<O>, shown: ScopeResponse, names: &Names, now: Timestamp) -> Self {
+        let Grant { id, name, account, to, storage, origin, scope: _, max_lifetime, from, until, conditions } = grant;
         Self {
             id: id.to_string(),
             name: name.to_string(),
@@ -103,7 +108,7 @@ impl GrantResponse {
             share: origin.share().map(|id| id.to_string()),
             workspace: origin.workspace().map(|id| id.to_string()),
             request: origin.request().map(|id| id.to_string()),
-            scope: ScopeResponse::of(scope),
+            scope: shown,
             max_ttl_secs: max_lifetime.as_secs(),
             from: from.map(wire::at),
             until: until.map(wire::at),
@@ -188,16 +193,24 @@ async fn reach(native: &Native, call: &Call, query: &Query, limit: u32) -> Resul
     }
     let (name, bucket) = (query.get("name"), lists::bucket(query)?);
     let snapshot = native.shared.vending.directory.account(call.caller.account, call.now).await?;
-    let meant = |grant: &&Arc<Grant>| {
-        name.is_none_or(|name| grant.name.as_str() == name)
-            && bucket.as_ref().is_none_or(|bucket| grant.scope.bucket() == bucket)
-    };
-    let names = Names::of(native, [call.caller.account], [call.caller.id]).await?;
-    let names = names.with_groups(native, call, snapshot.grants(&call.caller).map(|grant| &**grant)).await?;
+    // Templates as they are for the caller: what they are for others is not its matter.
+    let (name, caller, known) = (name.map(str::to_owned), Arc::clone(&call.caller), Arc::clone(&snapshot));
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let grants = snapshot.grants(&call.caller).filter(meant).take(limit);
-    let grants: Vec<GrantResponse> = grants.map(|grant| GrantResponse::of(grant, &names, call.now)).collect();
-    let unlisted = snapshot.grants(&call.caller).filter(meant).count().saturating_sub(grants.len());
+    let listed = move || {
+        let meant = |grant: &Arc<Grant<Scope>>| {
+            name.as_ref().is_none_or(|name| grant.name.as_str() == name)
+                && bucket.as_ref().is_none_or(|bucket| grant.scope.bucket() == bucket)
+        };
+        let mut all = known.grants(&caller).filter(meant);
+        let page: Vec<Arc<Grant<Scope>>> = all.by_ref().take(limit).collect();
+        Ok((page, all.count()))
+    };
+    let (page, unlisted) = native.shared.heavy.weigh(call.caller.account, snapshot.size(), listed).await?;
+    let names = Names::of(native, [call.caller.account], [call.caller.id]).await?;
+    let names = names.with_groups(native, call, page.iter().map(|grant| &**grant)).await?;
+    let own =
+        |grant: &Arc<Grant<Scope>>| GrantResponse::written(&**grant, ScopeResponse::of(&grant.scope), &names, call.now);
+    let grants: Vec<GrantResponse> = page.iter().map(own).collect();
     Reply::json(&GrantList { grants, unlisted, next_after: None })
 }
 
@@ -220,6 +233,7 @@ pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority
         objects,
         raw_prefixes,
         whole_bucket,
+        template,
         access,
         actions,
         max_ttl_secs,
@@ -261,8 +275,7 @@ pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority
         to,
         storage: storage.id,
         dataset: dataset.map(|dataset| dataset.id),
-        scope: Scope::new(bucket, paths, actions)
-            .ok_or_else(|| Error::new(Kind::Invalid, "the grant would allow no action").at("actions"))?,
+        scope: Opens::new(bucket, paths, actions, template.unwrap_or(false))?,
         max_lifetime,
         from,
         until,
@@ -271,11 +284,14 @@ pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority
             None => None,
         },
     };
-    native.stores.can_express(&storage, &new.scope)?;
+    check_template(&new.scope, new.dataset.is_none(), new.conditions.as_deref())?;
+    native.stores.can_express(&storage, &new.scope.example()?)?;
     if Changing::read(&call.query)?.is_dry() {
         let id = GrantId::new(call.now, random_10(&*native.shared.entropy));
         let grant = new.stored(id);
-        let access = native.access_after(account, call.now, |state| drop(state.grants.insert(id, grant))).await?;
+        let (place, put) =
+            (native.looking(&call).await?, move |state: &mut State| drop(state.grants.insert(id, grant)));
+        let access = native.access_after(&place, account, call.now, put).await?;
         return Reply::json(&Preview::of(0, access));
     }
     let grant = new.clone().stored(native.shared.registry.by(authority).create_grant(new, call.now).await?);
@@ -373,6 +389,7 @@ pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority
         objects,
         raw_prefixes,
         whole_bucket,
+        template,
         access,
         actions,
         max_ttl_secs,
@@ -387,7 +404,7 @@ pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority
     };
     let bucket = before.scope.bucket().clone();
     let paths = match (paths, before.origin.dataset()) {
-        (None, _) => before.scope.paths().clone(),
+        (None, _) => before.scope.written().clone(),
         (Some(paths), None) => paths,
         (Some(paths), Some(dataset)) => {
             let dataset = native.dataset(&dataset.to_string()).await?;
@@ -403,8 +420,7 @@ pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority
         .unwrap_or(before.max_lifetime);
     let after = Grant {
         name: name.as_deref().map(|text| wire::named(text, "name")).transpose()?.unwrap_or_else(|| before.name.clone()),
-        scope: Scope::new(bucket, paths, actions)
-            .ok_or_else(|| Error::new(Kind::Invalid, "the grant would allow no action").at("actions"))?,
+        scope: Opens::new(bucket, paths, actions, template.unwrap_or_else(|| before.scope.template().is_some()))?,
         max_lifetime,
         from: moved(from, before.from, "from")?,
         until: moved(until, before.until, "until")?,
@@ -420,12 +436,14 @@ pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority
         },
         ..before
     };
-    native.stores.can_express(storage, &after.scope)?;
+    after.check_template()?;
+    native.stores.can_express(storage, &after.scope.example()?)?;
     let by = authority.by();
-    let ended = native.changed(&Amendment::Grant(after.clone()), said, authority).await?;
+    let ended = native.changed(&call, &Amendment::Grant(after.clone()), said, authority).await?;
     let access_changes = if said.is_dry() {
-        let change = |state: &mut State| drop(state.grants.insert(after.id, after.clone()));
-        Some(native.access_after(after.account, call.now, change).await?)
+        let changed = after.clone();
+        let change = move |state: &mut State| drop(state.grants.insert(changed.id, changed));
+        Some(native.access_after(&native.looking(&call).await?, after.account, call.now, change).await?)
     } else {
         None
     };
@@ -464,7 +482,7 @@ impl Native {
             Grantee::Caller(caller) => Some(caller),
         });
         let names = Names::of(self, grants.iter().map(|grant| grant.account), callers).await?;
-        names.with_groups(self, call, grants).await
+        names.with_groups(self, call, grants.iter()).await
     }
 
     /// The id of a grant for a list of what was vended under it: by that, also of one that was removed, as `account/name`, or by its

@@ -71,7 +71,7 @@ pub(super) struct GroupChanged {
     still_taken: Vec<StillTaken>,
 }
 
-fn conditions(texts: &[String]) -> Result<Vec<Condition>, Error> {
+pub(super) fn conditions(texts: &[String]) -> Result<Vec<Condition>, Error> {
     texts.iter().map(|text| Condition::parse(text).map_err(|error| error.at("claims"))).collect()
 }
 
@@ -166,7 +166,7 @@ pub(super) fn provider_named(all: &[Arc<IdentityProvider>], text: &str) -> Resul
     found.map(|known| known.id).ok_or_else(|| Error::not_found(Noun::IdentityProvider).at("provider"))
 }
 
-fn unpaired() -> Error {
+pub(super) fn unpaired() -> Error {
     let said = "members by claim need an identity provider (`provider`) and what its tokens have to claim (`claims`)";
     Error::new(Kind::Invalid, said).at("claims")
 }
@@ -271,10 +271,11 @@ pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority
     after.check()?;
     let by = authority.by();
     let group = native.group_shown(after.clone()).await?;
-    let ended = native.changed(&Amendment::Group(Box::new(after.clone())), said, authority).await?;
+    let ended = native.changed(&call, &Amendment::Group(Box::new(after.clone())), said, authority).await?;
     let access_changes = if said.is_dry() {
-        let change = |state: &mut State| drop(state.groups.insert(after.id, after.clone()));
-        Some(native.access_after(after.account, call.now, change).await?)
+        let changed = after.clone();
+        let change = move |state: &mut State| drop(state.groups.insert(changed.id, changed));
+        Some(native.access_after(&native.looking(&call).await?, after.account, call.now, change).await?)
     } else {
         None
     };

@@ -29,8 +29,8 @@ use super::{authz, wire};
 use crate::edge::{Authority, Call, Plain, Reply, json};
 
 /// By how many seconds clocks may differ, and how old a token may be, unless that is said.
-const LEEWAY: u32 = 60;
-const MAX_AGE: u32 = 86_400;
+pub(super) const LEEWAY: u32 = 60;
+pub(super) const MAX_AGE: u32 = 86_400;
 
 /// A trust rule.
 #[derive(Serialize, ToSchema)]
@@ -165,7 +165,11 @@ fn boxed(texts: Vec<String>) -> Vec<Box<str>> {
     texts.into_iter().map(Into::into).collect()
 }
 
-fn parsed<T>(texts: &[String], read: fn(&str) -> Result<T, Error>, field: &'static str) -> Result<Vec<T>, Error> {
+pub(super) fn parsed<T>(
+    texts: &[String],
+    read: fn(&str) -> Result<T, Error>,
+    field: &'static str,
+) -> Result<Vec<T>, Error> {
     texts.iter().map(|text| read(text).map_err(|error| error.at(field))).collect()
 }
 
@@ -191,6 +195,60 @@ fn login(
             Ok(Some(LoginClient { client_id: client.into(), scopes }))
         }
         (None, Some(before)) => Ok(Some(LoginClient { scopes: scopes.map_or(before.scopes, boxed), ..before })),
+    }
+}
+
+/// A provider as a request describes it, without rules: its id, version and time are not set.
+pub(super) fn described(request: IdentityProviderRequest) -> Result<IdentityProvider, Error> {
+    let IdentityProviderRequest {
+        name,
+        preset,
+        issuer,
+        audiences,
+        jwks_uri,
+        jwks,
+        parties,
+        subject,
+        algorithms: signs,
+        leeway_secs,
+        max_age_secs,
+        login_client_id,
+        login_scopes,
+    } = request;
+    let preset: Preset =
+        preset.map_or(Ok(Preset::Other), |text| wire::word(&text, "a kind of identity provider", "preset"))?;
+    let issuer = issuer.or_else(|| preset.issuer().map(str::to_owned));
+    Ok(IdentityProvider {
+        id: ProviderId::from_bytes([0; 16]),
+        name: wire::named(&name, "name")?,
+        preset,
+        issuer: issuer
+            .ok_or_else(|| Error::new(Kind::Invalid, "name the issuer, as its tokens do (`iss`)").at("issuer"))?
+            .into(),
+        keys: key_source(jwks_uri, jwks)?.unwrap_or(KeySource::Discovery),
+        audiences: boxed(audiences),
+        parties: boxed(parties.unwrap_or_default()),
+        subject: subject
+            .map_or_else(|| Ok(preset.subject()), |texts| parsed(&texts, SubjectClaim::parse, "subject"))?,
+        algorithms: signs.map_or_else(|| Ok(Algorithm::ALL.to_vec()), |texts| algorithms(&texts))?,
+        leeway_secs: leeway_secs.unwrap_or(LEEWAY),
+        max_age_secs: max_age_secs.unwrap_or(MAX_AGE),
+        login: login(None, login_client_id, login_scopes)?,
+        version: 0,
+        made: Timestamp::UNIX_EPOCH,
+        rules: Vec::new(),
+    })
+}
+
+/// Where its keys come from, as a request says it.
+fn key_source(jwks_uri: Option<String>, jwks: Option<String>) -> Result<Option<KeySource>, Error> {
+    match (jwks_uri, jwks) {
+        (None, None) => Ok(None),
+        (Some(url), None) => Ok(Some(KeySource::Jwks(url.into()))),
+        (None, Some(keys)) => Ok(Some(KeySource::Static(keys.into()))),
+        (Some(_), Some(_)) => {
+            Err(Error::new(Kind::Invalid, "name the address of its keys or the keys, not both").at("jwks"))
+        }
     }
 }
 
@@ -239,10 +297,15 @@ impl Native {
         Ok(shown(provider, &names))
     }
 
-    /// SECURITY: refuses this server as a provider of its own callers: a cloud that was given one of its tokens would be one.
-    fn is_another(&self, issuer: &str) -> Result<(), Error> {
+    /// Refuses keys that none can be used of, and this server.
+    ///
+    /// SECURITY: this server is no provider of its own callers: a cloud that was given one of its tokens would be one.
+    pub(super) fn trusts(&self, provider: &IdentityProvider) -> Result<(), Error> {
+        if let KeySource::Static(keys) = &provider.keys {
+            self.shared.signatures.check_keys(keys)?;
+        }
         let plain = |url: &str| url.trim_end_matches('/').to_ascii_lowercase();
-        if self.shared.own.as_ref().is_some_and(|own| plain(own.issuer()) == plain(issuer)) {
+        if self.shared.own.as_ref().is_some_and(|own| plain(own.issuer()) == plain(&provider.issuer)) {
             let said = "that is this server, whose tokens prove it to others and nobody to it";
             return Err(Error::new(Kind::Invalid, said).at("issuer"));
         }
@@ -257,24 +320,10 @@ impl Native {
         found.map(|known| (**known).clone()).ok_or_else(|| Error::not_found(Noun::IdentityProvider).at("provider"))
     }
 
-    /// Where its keys come from, as a request says it.
-    fn key_source(&self, jwks_uri: Option<String>, jwks: Option<String>) -> Result<Option<KeySource>, Error> {
-        match (jwks_uri, jwks) {
-            (None, None) => Ok(None),
-            (Some(url), None) => Ok(Some(KeySource::Jwks(url.into()))),
-            (None, Some(keys)) => {
-                self.shared.signatures.check_keys(&keys)?;
-                Ok(Some(KeySource::Static(keys.into())))
-            }
-            (Some(_), Some(_)) => {
-                Err(Error::new(Kind::Invalid, "name the address of its keys or the keys, not both").at("jwks"))
-            }
-        }
-    }
-
     /// Makes a change of a provider, and says what is so then.
     async fn provider_changed(
         &self,
+        call: &Call,
         after: IdentityProvider,
         said: Changing,
         authority: Authority,
@@ -282,7 +331,7 @@ impl Native {
         after.check()?;
         let by = authority.by();
         let provider = self.provider_shown(&after).await?;
-        let ended = self.changed(&Amendment::IdentityProvider(Box::new(after)), said, authority).await?;
+        let ended = self.changed(call, &Amendment::IdentityProvider(Box::new(after)), said, authority).await?;
         let still_taken = if said.is_dry() { Vec::new() } else { still_taken(self, by).await? };
         Reply::json(&IdentityProviderChanged { provider, dry_run: said.is_dry(), ended, still_taken })
     }
@@ -319,45 +368,8 @@ pub(super) async fn get(native: Arc<Native>, call: Call) -> Result<Reply, Error>
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
-    let IdentityProviderRequest {
-        name,
-        preset,
-        issuer,
-        audiences,
-        jwks_uri,
-        jwks,
-        parties,
-        subject,
-        algorithms: signs,
-        leeway_secs,
-        max_age_secs,
-        login_client_id,
-        login_scopes,
-    } = json(&call.body)?;
-    let preset: Preset =
-        preset.map_or(Ok(Preset::Other), |text| wire::word(&text, "a kind of identity provider", "preset"))?;
-    let issuer = issuer.or_else(|| preset.issuer().map(str::to_owned));
-    let new = IdentityProvider {
-        id: ProviderId::from_bytes([0; 16]),
-        name: wire::named(&name, "name")?,
-        preset,
-        issuer: issuer
-            .ok_or_else(|| Error::new(Kind::Invalid, "name the issuer, as its tokens do (`iss`)").at("issuer"))?
-            .into(),
-        keys: native.key_source(jwks_uri, jwks)?.unwrap_or(KeySource::Discovery),
-        audiences: boxed(audiences),
-        parties: boxed(parties.unwrap_or_default()),
-        subject: subject
-            .map_or_else(|| Ok(preset.subject()), |texts| parsed(&texts, SubjectClaim::parse, "subject"))?,
-        algorithms: signs.map_or_else(|| Ok(Algorithm::ALL.to_vec()), |texts| algorithms(&texts))?,
-        leeway_secs: leeway_secs.unwrap_or(LEEWAY),
-        max_age_secs: max_age_secs.unwrap_or(MAX_AGE),
-        login: login(None, login_client_id, login_scopes)?,
-        version: 0,
-        made: Timestamp::UNIX_EPOCH,
-        rules: Vec::new(),
-    };
-    native.is_another(&new.issuer)?;
+    let new = described(json(&call.body)?)?;
+    native.trusts(&new)?;
     let made = native.shared.registry.by(authority).create_identity_provider(new, call.now).await?;
     Reply::made(&native.provider_shown(&made).await?)
 }
@@ -388,7 +400,7 @@ pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority
         login_client_id,
         login_scopes,
     } = json(&call.body)?;
-    let keys = match (native.key_source(jwks_uri, jwks)?, discovery.unwrap_or(false)) {
+    let keys = match (key_source(jwks_uri, jwks)?, discovery.unwrap_or(false)) {
         (Some(_), true) => {
             let said = "say where its keys come from in one way";
             return Err(Error::new(Kind::Invalid, said).at("discovery"));
@@ -413,8 +425,8 @@ pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority
         login: login(before.login, login_client_id, login_scopes)?,
         ..before
     };
-    native.is_another(&after.issuer)?;
-    native.provider_changed(after, said, authority).await
+    native.trusts(&after)?;
+    native.provider_changed(&call, after, said, authority).await
 }
 
 /// Removes an identity provider with its rules; its sessions end, with what was vended to them. For operators.
@@ -457,7 +469,7 @@ pub(super) async fn create_rule(native: Arc<Native>, call: Call, authority: Auth
     }
     rule.account = native.account(&call, Some(&account)).await?.id;
     after.rules.push(rule);
-    native.provider_changed(after, Changing::read(&call.query)?, authority).await
+    native.provider_changed(&call, after, Changing::read(&call.query)?, authority).await
 }
 
 /// Changes a rule. What it let in ends, with what was vended to it, unless only its name is another. For operators.
@@ -494,7 +506,7 @@ pub(super) async fn change_rule(native: Arc<Native>, call: Call, authority: Auth
         outlive_secs: outlive_secs.map_or(before.outlive_secs, |secs| Some(secs).filter(|secs| *secs > 0)),
         id: before.id,
     };
-    native.provider_changed(after, said, authority).await
+    native.provider_changed(&call, after, said, authority).await
 }
 
 /// Removes a rule; what it let in ends, with what was vended to it. For operators.

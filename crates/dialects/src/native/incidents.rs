@@ -345,7 +345,7 @@ impl Native {
             still_works.extend(still_taken(self, by).await?.iter().map(StillWorks::taken));
         }
         still_works.extend(others);
-        still_works.extend(StillWorks::changed_with(record.role));
+        still_works.extend(StillWorks::changed_with(call.caller.role, &record));
         let revoked = record.revoked.or((!dry_run).then_some(call.now));
         let whose = vec![self.owner(call, TokenRecord { revoked, ..record }).await?];
         let (leases, unlisted) = self.shown(call, tally, (!dry_run).then_some(by)).await?;
@@ -511,16 +511,22 @@ impl StillWorks {
         }
     }
 
-    /// What nobody undoes by ending a token.
-    fn changed_with(role: Role) -> Option<Self> {
-        let what = match role {
+    /// What nobody undoes by ending a token, among it the ways that its holder may have made for others; and, for who sees that, what
+    /// lists it.
+    fn changed_with(asks: Role, record: &TokenRecord) -> Option<Self> {
+        let what = match record.role {
             Role::Member | Role::Auditor | Role::Planner => return None,
             Role::Admin => "what its holder changed: callers of its account, profiles it had replaced",
             Role::Operator => {
-                "what its holder changed: accounts, callers, storages, buckets, datasets, grants, shares, workspaces"
+                "what its holder changed: accounts, callers, groups, storages, buckets, datasets, grants, shares, workspaces, \
+                 identity providers, trust rules, request rules, policy sets, signing keys"
             }
         };
-        Some(Self { what: what.to_owned(), until: None, command: None })
+        let command = match asks {
+            Role::Operator => Some(format!("valetkey audit --all --since {}", wire::at(record.made))),
+            Role::Admin | Role::Member | Role::Auditor | Role::Planner => None,
+        };
+        Some(Self { what: what.to_owned(), until: None, command })
     }
 }
 

@@ -14,12 +14,13 @@ use valetkey_core::keyring::parse_access_key_id;
 use valetkey_core::lease::{LeaseRecord, LeaseState, Revocation};
 use valetkey_core::name::shortened;
 use valetkey_core::nouns::registry::{LeaseFilter, Outliving};
+use valetkey_core::nouns::usage::{Traffic, Used};
 use valetkey_core::{Error, Kind};
 
 use super::ended::{EndedResponse, StillTaken};
 use super::error::Problem;
 use super::parent_keys::ParentKeyResponse;
-use super::scopes::ScopeResponse;
+use super::scopes::RightsResponse;
 use super::state::Native;
 use super::{authz, lists, wire};
 use crate::edge::{Authority, Call, Reply};
@@ -56,13 +57,16 @@ pub(super) struct LeaseResponse {
     /// With which other token it was asked for on that one's behalf: it ends with either.
     #[serde(skip_serializing_if = "Option::is_none")]
     asked_with: Option<String>,
+    /// The leases it was narrowed from, the first one first: it ends with any of them.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    narrowed_from: Vec<String>,
     /// The address it was asked for from.
     #[serde(skip_serializing_if = "Option::is_none")]
     from: Option<String>,
     /// At which storage.
     storage: String,
     #[serde(flatten)]
-    scope: ScopeResponse,
+    rights: RightsResponse,
     /// The grants that decided.
     grants: Vec<String>,
     /// In which dialect.
@@ -93,11 +97,40 @@ pub(super) struct LeaseResponse {
     /// By which caller.
     #[serde(skip_serializing_if = "Option::is_none")]
     revoked_by: Option<String>,
+    /// How its credential was used at this server's S3 endpoint; nothing if it was not, and in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    used: Option<UsedResponse>,
+}
+
+/// How a credential was used at the S3 endpoint.
+#[derive(Serialize, ToSchema)]
+pub(super) struct UsedResponse {
+    /// When it first was.
+    first: String,
+    /// When it last was.
+    last: String,
+    /// The address that used it last, if that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<String>,
+    /// Requests with it, also those that were refused for what they asked.
+    requests: u64,
+    /// Bytes that were sent with it.
+    bytes_in: u64,
+    /// Bytes of the responses.
+    bytes_out: u64,
+}
+
+impl UsedResponse {
+    fn of(used: &Used) -> Self {
+        let Used { first, last, from, traffic: Traffic { requests, bytes_in, bytes_out } } = *used;
+        let from = from.map(|from| from.to_string());
+        Self { first: wire::at(first), last: wire::at(last), from, requests, bytes_in, bytes_out }
+    }
 }
 
 impl LeaseResponse {
     pub(super) fn of(record: &LeaseRecord, names: &Names, now: Timestamp) -> Self {
-        let LeaseRecord { lease, state, trace, from, asked_with } = record;
+        let LeaseRecord { lease, state, trace, from, asked_with, narrowed_from } = record;
         let (state, revoker) = match state {
             LeaseState::Live if now < lease.until => (State::Live, None),
             LeaseState::Live => (State::Expired, None),
@@ -112,9 +145,10 @@ impl LeaseResponse {
             caller_name: names.names.caller(lease.caller),
             token: lease.token.to_string(),
             asked_with: asked_with.map(|token| token.to_string()),
+            narrowed_from: narrowed_from.iter().map(ToString::to_string).collect(),
             from: from.map(|from| from.to_string()),
             storage: lease.storage.to_string(),
-            scope: ScopeResponse::of(&lease.scope),
+            rights: RightsResponse::of(&lease.rights),
             grants: lease.grants.iter().map(ToString::to_string).collect(),
             dialect: lease.dialect.to_string(),
             credits: lease.credits,
@@ -127,6 +161,7 @@ impl LeaseResponse {
             state,
             revoked: revoker.map(|revoker| wire::at(revoker.at)),
             revoked_by: revoker.map(|revoker| revoker.by.to_string()),
+            used: None,
         }
     }
 }
@@ -228,6 +263,14 @@ impl Native {
             .filter(|record| authz::may_see(&call.caller, record.lease.account, record.lease.caller))
             .ok_or_else(|| Error::not_found(Noun::Lease).at("lease"))
     }
+
+    /// Everything of a lease that the caller may know of.
+    async fn whole(&self, call: &Call, id: LeaseId) -> Result<LeaseResponse, Error> {
+        let record = self.lease(call, id).await?;
+        let names = Names::of(self, std::slice::from_ref(&record)).await?;
+        let used = self.shared.usage.used(id).await?;
+        Ok(LeaseResponse { used: used.as_ref().map(UsedResponse::of), ..LeaseResponse::of(&record, &names, call.now) })
+    }
 }
 
 /// Shows a lease.
@@ -238,9 +281,8 @@ impl Native {
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn get(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    let record = native.lease(&call, wire::in_path(call.params.get("lease")?, Noun::Lease, "lease")?).await?;
-    let names = Names::of(&native, std::slice::from_ref(&record)).await?;
-    Reply::json(&LeaseResponse::of(&record, &names, call.now))
+    let id = wire::in_path(call.params.get("lease")?, Noun::Lease, "lease")?;
+    Reply::json(&native.whole(&call, id).await?)
 }
 
 /// Ends a lease: our own endpoint refuses the next request with its credential; of other storages the answer says how long they
@@ -318,7 +360,5 @@ pub(super) async fn whose(native: Arc<Native>, call: Call) -> Result<Reply, Erro
         let leases = records.iter().map(|record| LeaseResponse::of(record, &names, call.now)).collect();
         return Reply::json(&OwnerResponse::Leases(LeasesOfKey { leases }));
     };
-    let record = native.lease(&call, lease).await?;
-    let names = Names::of(&native, std::slice::from_ref(&record)).await?;
-    Reply::json(&OwnerResponse::Lease(Box::new(LeaseResponse::of(&record, &names, call.now))))
+    Reply::json(&OwnerResponse::Lease(Box::new(native.whole(&call, lease).await?)))
 }

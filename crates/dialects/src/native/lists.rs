@@ -108,11 +108,11 @@ impl Names {
     }
 
     /// The same with the names of the groups that grants are for, and of the identity providers that their conditions name.
-    pub(super) async fn with_groups<'g>(
+    pub(super) async fn with_groups<'g, O: 'g>(
         mut self,
         native: &Native,
         call: &Call,
-        grants: impl IntoIterator<Item = &'g Grant>,
+        grants: impl IntoIterator<Item = &'g Grant<O>>,
     ) -> Result<Self, Error> {
         let (mut accounts, mut claims) = (BTreeSet::new(), false);
         for grant in grants {

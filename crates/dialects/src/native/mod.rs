@@ -9,6 +9,7 @@ pub mod api;
 mod audit;
 mod authz;
 mod buckets;
+mod by_hand;
 mod callers;
 mod checks;
 mod conditions;
@@ -22,6 +23,7 @@ mod error;
 mod events;
 mod exchange;
 mod explain;
+mod from_lease;
 mod grants;
 mod groups;
 mod identity;
@@ -66,9 +68,10 @@ use self::api::operations::{self as op, Operation};
 use self::api::policy::MOST_BYTES;
 use self::state::Native;
 
+pub use by_hand::BREAK_GLASS;
 pub use events::Teller;
 pub use openapi::{document, policy_schema};
-pub use policy::offline_policy;
+pub use policy::{Offline, offline_policy};
 pub use state::{NAME, Settings};
 
 /// A row of a route that changes nothing: its operation, the least role that is let in, and what its query knows.
@@ -230,7 +233,7 @@ pub fn dialect(
             change(native, op::CREATE_REQUEST, Member, &[], requests::create),
             read(native, op::GET_REQUEST, Member, &[], requests::get).audited(),
             change(native, op::CANCEL_REQUEST, Member, &[], requests::cancel),
-            change(native, op::APPROVE_REQUEST, Member, &[], requests::approve),
+            change(native, op::APPROVE_REQUEST, Member, &["dry_run"], requests::approve),
             change(native, op::DENY_REQUEST, Member, &[], requests::deny),
             read(native, op::LIST_REQUEST_RULES, Member, &[], request_rules::list).audited(),
             change(native, op::CREATE_REQUEST_RULE, Operator, &[], request_rules::create),
@@ -238,7 +241,7 @@ pub fn dialect(
             change(native, op::REMOVE_REQUEST_RULE, Operator, &["dry_run"], request_rules::remove),
             read(native, op::LIST_ACCOUNTS, Member, &[], accounts::list),
             change(native, op::CREATE_ACCOUNT, Operator, &[], accounts::create),
-            change(native, op::CHANGE_ACCOUNT, Operator, &[], accounts::change),
+            change(native, op::CHANGE_ACCOUNT, Operator, &["dry_run"], accounts::change),
             change(native, op::REMOVE_ACCOUNT, Operator, &["cascade", "last_operator", "dry_run"], accounts::remove),
             change(native, op::ADD_CREDITS, Operator, &[], accounts::add_credits),
             read(native, op::LIST_ALL_CALLERS, Member, &["account", "after", "limit"], callers::list_all),
@@ -255,7 +258,7 @@ pub fn dialect(
                 tokens::list,
             ),
             change(native, op::CREATE_TOKEN, Admin, &[], tokens::create),
-            change(native, op::CHANGE_TOKEN, Member, &["end_credentials", "dry_run"], tokens::change),
+            change(native, op::CHANGE_TOKEN, Member, &["end_credentials", "last_operator", "dry_run"], tokens::change),
             change(native, op::END_TOKEN, Member, &["with_made", "last_operator", "dry_run"], tokens::end),
             read(native, op::LIST_STORAGES, Operator, &[], storages::list),
             change(native, op::CREATE_STORAGE, Operator, &[], storages::create),
@@ -285,14 +288,20 @@ pub fn dialect(
             change(native, op::CREATE_SHARE_PROFILE, Admin, &[], profiles::create),
             change(native, op::CREATE_SHARE_LINK, Admin, &[], profiles::link),
             read(native, op::VERIFY_LEDGER, Operator, &["expect_head"], audit::verify).audited(),
-            read(native, op::LIST_CHANGES, Operator, &["since", "since_secs", "noun", "before", "limit"], audit::list)
-                .audited(),
+            read(
+                native,
+                op::LIST_CHANGES,
+                Operator,
+                &["since", "since_secs", "noun", "caller", "before", "limit"],
+                audit::list,
+            )
+            .audited(),
             read(native, op::LIST_NODES, Operator, &[], nodes::list).audited(),
             read(native, op::LIST_REFUSALS, Operator, &["account", "hours"], refusals::list).audited(),
             read(native, op::LIST_EVENTS, Operator, &["after", "limit"], events::list).audited(),
-            read(native, op::USAGE, Member, &["account", "days"], usage::show),
+            read(native, op::USAGE, Member, &["account", "days", "caller", "by_caller"], usage::show),
             read(native, op::LIST_WORKSPACES, Admin, &["account", "bucket"], workspaces::list),
-            change(native, op::CREATE_WORKSPACE, Operator, &[], workspaces::create),
+            change(native, op::CREATE_WORKSPACE, Operator, &["dry_run"], workspaces::create),
             change(native, op::CHANGE_WORKSPACE, Operator, &["account"], workspaces::change),
             change(
                 native,

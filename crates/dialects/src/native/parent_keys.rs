@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use valetkey_core::caller::Role;
 use valetkey_core::error::Noun;
-use valetkey_core::grant::{Grant, Grantee};
+use valetkey_core::grant::Grantee;
 use valetkey_core::id::TokenId;
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::nouns::parent::{Child, NewParent, ParentRecord, Permission, SessionToken};
@@ -274,13 +274,14 @@ pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority
         let registry = &native.shared.registry;
         let to = Grantee::Caller(record.token.caller);
         for before in registry.grants(record.token.account).await? {
-            let whole = before.to == to && before.origin.share().is_none() && *before.scope.paths() == Paths::Whole;
+            let opens_all = before.scope.scope().is_some_and(|scope| *scope.paths() == Paths::Whole);
+            let whole = before.to == to && before.origin.share().is_none() && opens_all;
             if !whole {
                 continue;
             }
             let scope = Scope::new(before.scope.bucket().clone(), Paths::Whole, actions)
                 .ok_or_else(|| Error::internal("a permission allows nothing"))?;
-            ended += native.changed(&Amendment::Grant(Grant { scope, ..before }), said, authority).await?;
+            ended += native.changed(&call, &Amendment::Grant(before.opening(scope.into())), said, authority).await?;
         }
     }
     if !matches!(expires_in_secs, Whom::Unsaid) {

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use valetkey_core::Error;
 use valetkey_core::caller::CallerRecord;
 use valetkey_core::error::Noun;
-use valetkey_core::id::{AccountId, CallerId, GrantId, GroupId};
+use valetkey_core::id::AccountId;
 use valetkey_core::name::Name;
 use valetkey_core::nouns::policy_set::{Difference, Owns, State, Subjects, differences};
 use valetkey_core::nouns::reach::Piece;
@@ -14,7 +14,7 @@ use valetkey_core::nouns::removal::{Plan, Thing};
 use valetkey_core::scope::Path;
 
 use super::state::Native;
-use crate::edge::Call;
+use crate::edge::{Call, Place, Stop};
 
 /// A place, but for others in it.
 #[derive(Serialize, ToSchema)]
@@ -63,50 +63,75 @@ impl Preview {
 }
 
 impl Native {
+    /// A place to look at all that an account has, held from before it is read: who asks many times at once takes neither all connections
+    /// to the database nor the runtime's threads.
+    pub(super) async fn looking(&self, call: &Call) -> Result<Place, Error> {
+        self.shared.heavy.enter(call.caller.account).await
+    }
+
     /// What a change of an account's things would change of what its callers can reach now.
     pub(super) async fn access_after(
         &self,
+        place: &Place,
         account: AccountId,
         now: Timestamp,
-        change: impl FnOnce(&mut State) + Send,
+        change: impl FnOnce(&mut State) + Send + 'static,
     ) -> Result<Vec<AccessChange>, Error> {
-        let before = self.state_of(account).await?;
-        let mut after = before.clone();
-        change(&mut after);
-        Ok(differences(&before, &after, now).iter().map(access).collect())
+        self.access_between(place, account, now, (|_| {}, change)).await
     }
 
     /// What a caller that is served again would reach.
-    pub(super) async fn access_with(&self, known: &CallerRecord, now: Timestamp) -> Result<Vec<AccessChange>, Error> {
-        let mut before = self.state_of(known.account).await?;
-        before.callers.remove(&known.id);
-        let mut after = before.clone();
-        after.callers.insert(known.id, known.clone());
-        Ok(differences(&before, &after, now).iter().map(access).collect())
+    pub(super) async fn access_with(
+        &self,
+        place: &Place,
+        known: &CallerRecord,
+        now: Timestamp,
+    ) -> Result<Vec<AccessChange>, Error> {
+        let (id, account, known) = (known.id, known.account, known.clone());
+        let put = move |state: &mut State| drop(state.callers.insert(id, known));
+        let take = move |state: &mut State| drop(state.callers.remove(&id));
+        self.access_between(place, account, now, (take, put)).await
+    }
+
+    /// What callers can reach after the second of two changes of an account's things, and not after the first; and the other way round.
+    pub(super) async fn access_between(
+        &self,
+        place: &Place,
+        account: AccountId,
+        now: Timestamp,
+        (first, then): (impl FnOnce(&mut State) + Send + 'static, impl FnOnce(&mut State) + Send + 'static),
+    ) -> Result<Vec<AccessChange>, Error> {
+        let mut before = place.in_time(self.state_of(account)).await?;
+        let work = move |_: &Stop| {
+            let mut after = before.clone();
+            first(&mut before);
+            then(&mut after);
+            Ok(differences(&before, &after, now).iter().map(access).collect())
+        };
+        place.work(work).await
     }
 
     /// What a removal would take of what callers can reach; nothing where it is of a thing that is not granted with.
-    pub(super) async fn access_without(&self, call: &Call, plan: &Plan) -> Result<Vec<AccessChange>, Error> {
+    pub(super) async fn access_without(
+        &self,
+        place: &Place,
+        call: &Call,
+        plan: &Plan,
+    ) -> Result<Vec<AccessChange>, Error> {
         let registry = &self.shared.registry;
-        let account = match reaching(&plan.what.thing) {
-            Some(Reaching::Grant(id)) => Some(self.account_of_grant(call, id).await?),
-            Some(Reaching::Caller(id)) => registry.caller_by_id(id).await?.map(|known| known.account),
-            Some(Reaching::Group(id)) => {
-                registry.groups(None).await?.iter().find(|known| known.id == id).map(|known| known.account)
-            }
-            None => None,
+        let account = if let Thing::Grant(id) = plan.what.thing {
+            Some(self.account_of_grant(call, id).await?)
+        } else if let Thing::Caller(id) = plan.what.thing {
+            registry.caller_by_id(id).await?.map(|known| known.account)
+        } else if let Thing::Group(id) = plan.what.thing {
+            registry.groups(None).await?.iter().find(|known| known.id == id).map(|known| known.account)
+        } else {
+            None
         };
         let Some(account) = account else { return Ok(Vec::new()) };
-        let take = |state: &mut State| {
-            for thing in plan.all().filter_map(|item| reaching(&item.thing)) {
-                match thing {
-                    Reaching::Grant(id) => drop(state.grants.remove(&id)),
-                    Reaching::Caller(id) => drop(state.callers.remove(&id)),
-                    Reaching::Group(id) => drop(state.groups.remove(&id)),
-                }
-            }
-        };
-        self.access_after(account, call.now, take).await
+        let things: Vec<Thing> = plan.all().map(|item| item.thing.clone()).collect();
+        let take = move |state: &mut State| things.iter().for_each(|thing| state.forget(thing));
+        self.access_after(place, account, call.now, take).await
     }
 
     async fn state_of(&self, account: AccountId) -> Result<State, Error> {
@@ -114,36 +139,6 @@ impl Native {
         let account = registry.account_by_id(account).await?.ok_or_else(|| Error::not_found(Noun::Account))?;
         let owns = Owns { accounts: [account.name.as_str().into()].into(), ..Owns::default() };
         registry.policy_state(&Name::parse("nobody")?, &owns).await
-    }
-}
-
-/// What somebody reaches something by.
-enum Reaching {
-    Grant(GrantId),
-    Caller(CallerId),
-    Group(GroupId),
-}
-
-fn reaching(thing: &Thing) -> Option<Reaching> {
-    match *thing {
-        Thing::Grant(id) => Some(Reaching::Grant(id)),
-        Thing::Caller(id) => Some(Reaching::Caller(id)),
-        Thing::Group(id) => Some(Reaching::Group(id)),
-        Thing::Account(_)
-        | Thing::Token(_)
-        | Thing::ParentKey(_)
-        | Thing::Storage(_)
-        | Thing::Bucket(_)
-        | Thing::Dataset(_)
-        | Thing::Workspace(_)
-        | Thing::Project(_)
-        | Thing::Share(_)
-        | Thing::Table(_)
-        | Thing::Recipient { .. }
-        | Thing::Packages(_)
-        | Thing::IdentityProvider(_)
-        | Thing::TrustRule(_)
-        | Thing::RequestRule(_) => None,
     }
 }
 

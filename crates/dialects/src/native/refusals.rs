@@ -1,4 +1,4 @@
-//! What was refused lately: `GET /api/v1/refusals`. For who oversees the server; each one is among the events (`events.rs`).
+//! What was refused lately, and what was vended beside it: `GET /api/v1/refusals`. For who oversees the server; each one is among the events (`events.rs`).
 
 use std::sync::Arc;
 
@@ -38,14 +38,25 @@ pub(super) struct RefusedResponse {
     count: u64,
 }
 
+/// Credentials that were vended.
+#[derive(Serialize, ToSchema)]
+pub(super) struct VendedResponse {
+    /// When the hour starts (RFC 3339).
+    hour: String,
+    /// How many.
+    count: u64,
+}
+
 /// What was refused.
 #[derive(Serialize, ToSchema)]
 pub(super) struct RefusalList {
     /// By hour and reason, the oldest first; hours without any are left out.
     refusals: Vec<RefusedResponse>,
+    /// What was vended in the same time, by hour, the oldest first; hours without any are left out.
+    vended: Vec<VendedResponse>,
 }
 
-/// Counts the asks that were refused, by hour and reason. For operators and auditors.
+/// Counts the asks that were refused, by hour and reason, and the credentials that were vended, by hour. For operators and auditors.
 #[utoipa::path(get, operation_id = "list_refusals", path = "/api/v1/refusals", tag = "ledger", params(RefusalsQuery), responses(
     (status = 200, description = "What was refused", body = RefusalList),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
@@ -70,5 +81,7 @@ pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error
         kind: row.kind.into_string(),
         count: row.count,
     });
-    Reply::json(&RefusalList { refusals: shown.collect() })
+    let vended = native.shared.usage.vends_by_hour(account, from).await?;
+    let vended = vended.into_iter().map(|row| VendedResponse { hour: wire::at(row.hour), count: row.count });
+    Reply::json(&RefusalList { refusals: shown.collect(), vended: vended.collect() })
 }

@@ -138,10 +138,17 @@ impl Changing {
 
 impl Native {
     /// Makes a change and says how many live leases ended, or only how many would.
-    pub(super) async fn changed(&self, change: &Amendment, said: Changing, authority: Authority) -> Result<u64, Error> {
+    pub(super) async fn changed(
+        &self,
+        call: &Call,
+        change: &Amendment,
+        said: Changing,
+        authority: Authority,
+    ) -> Result<u64, Error> {
         let registry = &self.shared.registry;
         match said {
             Changing { dry_run: false, end_credentials } => {
+                self.by_hand(call, authority, &[change.thing()]).await?;
                 registry.by(authority).change(change, end_credentials, authority.by()).await
             }
             Changing { dry_run: true, end_credentials } => {
@@ -165,10 +172,12 @@ impl Native {
         if said.dry_run {
             let mut shown = Removal::of(&plan, true);
             shown.refused = plan.allows(said.how).err().map(|error| error.message().to_owned());
-            shown.access_changes = self.access_without(call, &plan).await?;
+            shown.access_changes = self.access_without(&self.looking(call).await?, call, &plan).await?;
             return Ok(shown);
         }
         plan.allows(said.how)?;
+        let going: Vec<Thing> = plan.all().map(|item| item.thing.clone()).collect();
+        self.by_hand(call, authority, &going).await?;
         let storages = registry.storages().await?;
         let closed = self.closed(&plan, &storages, said.with_objects).await?;
         let by = authority.by();

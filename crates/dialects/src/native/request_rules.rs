@@ -280,7 +280,7 @@ pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority
         ..before
     };
     after.check()?;
-    native.changed(&Amendment::RequestRule(Box::new(after.clone())), said, authority).await?;
+    native.changed(&call, &Amendment::RequestRule(Box::new(after.clone())), said, authority).await?;
     Reply::json(&native.rule_shown(&call, after).await?)
 }
 

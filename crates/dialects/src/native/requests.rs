@@ -9,18 +9,21 @@ use valetkey_core::caller::Role;
 use valetkey_core::error::Noun;
 use valetkey_core::field::Attribute;
 use valetkey_core::grant::Grant;
-use valetkey_core::id::{GroupId, RequestId};
+use valetkey_core::id::{GrantId, GroupId, RequestId};
 use valetkey_core::name::{BucketName, Name};
+use valetkey_core::nouns::policy_set::State as Policies;
 use valetkey_core::nouns::request::{
     AccessRequest, Decision, NewRequest, RequestFilter, RequestRule, State, Whose, rule_for, words_of,
 };
 use valetkey_core::scope::Scope;
+use valetkey_core::time::random_10;
 use valetkey_core::{Error, Kind};
 
 use super::api::requests::{AccessRequestBody, DecisionBody};
 use super::authz::may_see;
 use super::error::Problem;
 use super::lists::{self, Names};
+use super::preview::Preview;
 use super::request_rules::{may_ask, no_paths, own_groups};
 use super::scopes::{PathRequest, ScopeResponse, wish};
 use super::state::Native;
@@ -42,6 +45,8 @@ pub(super) struct AccessRequestResponse {
     caller: String,
     /// The caller's name.
     caller_name: Option<String>,
+    /// Who they are at their identity provider, where they asked with a session: its name and the subject.
+    known_as: Option<String>,
     /// The name of the rule that it was made under; nothing where that is gone.
     rule: Option<String>,
     #[serde(flatten)]
@@ -143,7 +148,7 @@ impl Native {
             deciders.insert(by, self.full_name(by).await?);
         }
         let shown = |one: &AccessRequest| {
-            let AccessRequest { id, account, caller, rule: _, storage: _, scope, secs, reason, made, decided } = one;
+            let AccessRequest { id, account, caller, scope, secs, reason, made, decided, known_as, .. } = one;
             let rule = view.rule(one);
             let by = (call.caller.id, call.caller.role);
             let may = |how| one.check(how, by, rule.map(|rule| (rule, view.approves(one))), call.now).is_ok();
@@ -156,6 +161,7 @@ impl Native {
                 account_name: names.account(*account),
                 caller: caller.to_string(),
                 caller_name: names.caller(*caller),
+                known_as: known_as.as_deref().map(str::to_owned),
                 rule: rule.map(|rule| rule.name.to_string()),
                 scope: ScopeResponse::of(scope),
                 for_secs: *secs,
@@ -211,6 +217,18 @@ impl Native {
         Ok(found)
     }
 
+    /// What approving it would open, and to whom; refused as that would be.
+    async fn approval_previewed(&self, call: &Call, view: &View, one: &AccessRequest) -> Result<Reply, Error> {
+        let rule = view.rule(one).map(|rule| (rule, view.approves(one)));
+        one.check(Decision::Approved, (call.caller.id, call.caller.role), rule, call.now)?;
+        let storage = self.storage_of(one.scope.bucket()).await?;
+        let id = GrantId::new(call.now, random_10(&*self.shared.entropy));
+        let grant = one.grant(id, &storage, call.now)?;
+        let (place, put) =
+            (self.looking(call).await?, move |state: &mut Policies| drop(state.grants.insert(id, grant)));
+        Reply::json(&Preview::of(0, self.access_after(&place, one.account, call.now, put).await?))
+    }
+
     async fn decide(&self, call: &Call, authority: Authority, how: Decision) -> Result<Reply, Error> {
         let DecisionBody { note } = if call.body.is_empty() { DecisionBody::default() } else { json(&call.body)? };
         let note = match note {
@@ -218,7 +236,11 @@ impl Native {
             None => "".into(),
         };
         let view = View::of(self, call).await?;
-        let id = self.known_request(call, &view).await?.id;
+        let known = self.known_request(call, &view).await?;
+        if call.query.flag("dry_run")?.unwrap_or(false) {
+            return self.approval_previewed(call, &view, &known).await;
+        }
+        let id = known.id;
         let registry = self.shared.registry.by(authority);
         let done = registry.decide_request(id, how, note, &call.caller, call.now).await?;
         Reply::json(&self.request_shown(call, &view, done).await?)
@@ -318,8 +340,9 @@ pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority
 /// group that its rule names, but for who asked.
 #[utoipa::path(post, operation_id = "approve_request", path = "/api/v1/requests/{request}/approve", tag = "requests", request_body = DecisionBody, params(
     ("request" = String, Path, description = "Its id"),
+    ("dry_run" = Option<bool>, Query, description = "Only say what it would mean"),
 ), responses(
-    (status = 200, description = "The request", body = AccessRequestResponse),
+    (status = 200, description = "The request; with `dry_run` an object with `dry_run`, `ended` and `access_changes`, as of a grant", body = AccessRequestResponse),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn approve(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {

@@ -3,7 +3,8 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 use valetkey_core::ask::Wanted;
-use valetkey_core::scope::{Action, Actions, Path, Paths, Scope};
+use valetkey_core::scope::{Action, Actions, Part, Path, Paths, Rights, Scope};
+use valetkey_core::template::Opens;
 use valetkey_core::{Error, Kind};
 
 use super::api::scopes::Access;
@@ -141,6 +142,9 @@ pub(super) struct ScopeResponse {
     raw_prefixes: Vec<String>,
     /// Whether it is the whole bucket.
     whole_bucket: bool,
+    /// Whether the paths are a template: what is in braces is filled in for each caller.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    template: bool,
     /// What one may do, in a word.
     access: Access,
     /// What one may do, in full.
@@ -158,15 +162,80 @@ impl ScopeResponse {
 
     /// Each path with its kind, in a word; the whole bucket is one without a text.
     pub(super) fn paths(&self) -> Vec<(&'static str, &str)> {
-        let Self { bucket: _, prefixes, objects, raw_prefixes, whole_bucket, access: _, actions: _ } = self;
+        let Self { bucket: _, prefixes, objects, raw_prefixes, whole_bucket, template: _, access: _, actions: _ } =
+            self;
         let of = |kind, list| <[String]>::iter(list).map(move |path| (kind, path.as_str()));
         let all = of("directory", prefixes).chain(of("object", objects)).chain(of("prefix", raw_prefixes));
         whole_bucket.then_some(("bucket", "")).into_iter().chain(all).collect()
     }
 
     pub(super) fn of(scope: &Scope) -> Self {
+        Self::of_part(scope.bucket().to_string(), PartResponse::of(scope.paths(), scope.actions()))
+    }
+
+    fn of_part(bucket: String, part: PartResponse) -> Self {
+        let PartResponse { prefixes, objects, raw_prefixes, whole_bucket, access, actions } = part;
+        Self { bucket, prefixes, objects, raw_prefixes, whole_bucket, template: false, access, actions }
+    }
+
+    /// What a grant opens: of a template the paths as they are written.
+    pub(super) fn of_grant(opens: &Opens) -> Self {
+        let written = PartResponse::of(opens.written(), opens.actions());
+        Self { template: opens.template().is_some(), ..Self::of_part(opens.bucket().to_string(), written) }
+    }
+}
+
+/// What a credential opens, as answers show it: a scope where all of its paths have the same actions, part by part otherwise.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum RightsResponse {
+    /// All of it may be used in the same way.
+    One(ScopeResponse),
+    /// Some paths may be used in one way and some in another.
+    Several(SeveralResponse),
+}
+
+/// The parts of what a credential opens.
+#[derive(Serialize, ToSchema)]
+pub(super) struct SeveralResponse {
+    /// The bucket.
+    bucket: String,
+    /// What may be done where: each action is in one of them.
+    parts: Vec<PartResponse>,
+}
+
+/// Some paths of a bucket, and what one may do there.
+#[derive(Serialize, ToSchema)]
+pub(super) struct PartResponse {
+    /// Directories, without their last slash: the key itself or anything below it.
+    prefixes: Vec<String>,
+    /// Exactly these keys.
+    objects: Vec<String>,
+    /// Anything that starts with one of these.
+    raw_prefixes: Vec<String>,
+    /// Whether it is the whole bucket.
+    whole_bucket: bool,
+    /// What one may do there, in a word.
+    access: Access,
+    /// What one may do there, in full.
+    actions: Vec<&'static str>,
+}
+
+impl RightsResponse {
+    pub(super) fn of(rights: &Rights) -> Self {
+        let of = |part: &Part| PartResponse::of(part.paths(), part.actions());
+        let bucket = rights.bucket().to_string();
+        match rights.parts().only() {
+            Some(part) => Self::One(ScopeResponse::of_part(bucket, of(part))),
+            None => Self::Several(SeveralResponse { bucket, parts: rights.parts().iter().map(of).collect() }),
+        }
+    }
+}
+
+impl PartResponse {
+    fn of(paths: &Paths, actions: Actions) -> Self {
         let (mut prefixes, mut objects, mut raw_prefixes) = (Vec::new(), Vec::new(), Vec::new());
-        let whole_bucket = match scope.paths() {
+        let whole_bucket = match paths {
             Paths::Whole => true,
             Paths::Only(set) => {
                 for path in set.iter() {
@@ -182,13 +251,12 @@ impl ScopeResponse {
             }
         };
         Self {
-            bucket: scope.bucket().to_string(),
             prefixes,
             objects,
             raw_prefixes,
             whole_bucket,
-            access: Access::of(scope.actions()),
-            actions: scope.actions().iter().map(Action::as_str).collect(),
+            access: Access::of(actions),
+            actions: actions.iter().map(Action::as_str).collect(),
         }
     }
 }

@@ -10,10 +10,10 @@ use valetkey_core::error::Noun;
 use valetkey_core::grant::Grantee;
 use valetkey_core::id::TableId;
 use valetkey_core::name::{BucketName, shortened};
-use valetkey_core::nouns::share::{
-    History, NewTable, READ, Recipient, Share, SharedName, SharedTable, TableAccess, TableFormat, TableRoot, no_share,
+use valetkey_core::nouns::share::{READ, Recipient, Share, no_share};
+use valetkey_core::nouns::table::{
+    AsOf, History, NewTable, SharedName, SharedTable, TableAccess, TableFormat, TablePlace, TableRoot,
 };
-use valetkey_core::nouns::table::{AsOf, TablePlace};
 use valetkey_core::scope::{Path, Paths};
 use valetkey_core::storage::Storage;
 use valetkey_core::time::Lifetime;
@@ -241,6 +241,7 @@ impl Native {
             storage: Arc::new(storage.clone()),
             bucket: table.bucket.clone(),
             root: root.as_bytes().into(),
+            credential: None,
         };
         let (mut found, mut why) = (Vec::new(), String::new());
         match logs.snapshot(&place, AsOf::Latest).await {
@@ -305,29 +306,28 @@ fn word<T: Word>(given: Option<&str>, usual: T, field: &'static str) -> Result<T
 
 /// How a table is read if nothing is said: in every way its storage and its format have.
 fn usual_access(storage: &Storage, format: Option<TableFormat>) -> TableAccess {
-    let by_url = storage.kind.is_ours() && format != Some(TableFormat::Iceberg);
+    let by_url = storage.kind.is_ours() && format.is_none_or(|format| format == TableFormat::Delta);
     if by_url { TableAccess::Both } else { TableAccess::Directory }
 }
 
-/// Refuses to serve by URL what this server cannot read itself: to name a table's files it has to read the table's log.
-fn by_keys_only(storage: &Storage, access: TableAccess, history: History) -> Result<(), Error> {
-    if storage.kind.is_ours() {
+/// Refuses to serve by URL where the storage has no URLs that open one file each, or where nothing reads the log that names the files.
+fn with_urls(native: &Native, storage: &Storage, access: TableAccess) -> Result<(), Error> {
+    if storage.kind.is_ours() || !access.by_url() {
         return Ok(());
     }
-    let (kind, name) = (storage.kind.as_str(), &storage.name);
-    if access.by_url() {
+    let read = match native.logs {
+        Some(_) => native.stores.has_urls(storage),
+        None => Err(Error::new(Kind::Invalid, "this server reads no logs")),
+    };
+    read.map_err(|error| {
         let said = format!(
-            "files in the storage `{name}` (of kind `{kind}`) cannot be served by `url`: this server does not read what is there; give access by `dir`, or put the bucket behind a storage of kind `gateway`"
+            "files in the storage `{}` (of kind `{}`) cannot be served by `url`: {}; give access by `dir`, or put the bucket behind a storage of kind `gateway`",
+            storage.name,
+            storage.kind.as_str(),
+            error.message()
         );
-        return Err(Error::new(Kind::Invalid, said).at("access"));
-    }
-    if history == History::Latest {
-        let said = format!(
-            "tables in the storage `{name}` (of kind `{kind}`) are read with credentials for their directory, which open all versions: share the history"
-        );
-        return Err(Error::new(Kind::Invalid, said).at("history"));
-    }
-    Ok(())
+        Error::new(Kind::Invalid, said).at("access")
+    })
 }
 
 /// Puts a table into a share; who was given the share may read it at once. For operators.
@@ -345,8 +345,10 @@ pub(super) async fn add_table(native: Arc<Native>, call: Call, authority: Author
     let usual = access.is_none();
     let access = word(access.as_deref(), usual_access(&storage, format), "access")?;
     let history = word(history.as_deref(), History::Shared, "history")?;
-    by_keys_only(&storage, access, history)?;
+    with_urls(&native, &storage, access)?;
     let mut table = NewTable {
+        id: (),
+        share: (),
         schema: SharedName::part(&schema).map_err(|error| error.at("schema"))?,
         name: SharedName::part(&name).map_err(|error| error.at("name"))?,
         storage: storage.id,
@@ -368,7 +370,9 @@ pub(super) async fn add_table(native: Arc<Native>, call: Call, authority: Author
         let paths = Paths::only([Path::directory(root.as_str().as_bytes())?])?;
         native.opens(&storage, (&table.bucket, paths, READ), "a table's directory", field)?;
     }
-    let found = if force { Vec::new() } else { native.look(&storage, &table).await? };
+    // A volume is whatever lies there.
+    let unseen = force || table.format == Some(TableFormat::Volume);
+    let found = if unseen { Vec::new() } else { native.look(&storage, &table).await? };
     if let [only] = *found {
         table.format = Some(only);
         if usual {

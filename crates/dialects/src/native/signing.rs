@@ -162,7 +162,8 @@ pub(super) async fn discovery(native: Arc<Native>, _: Plain) -> Result<Reply, Er
 
 /// The public halves of the keys.
 pub(super) async fn jwks(native: Arc<Native>, plain: Plain) -> Result<Reply, Error> {
-    let keys = native.own()?.keys().await?;
+    // SECURITY: a row of the database alone is no key of this server's.
+    let keys = native.own()?.genuine_keys().await?;
     let public = |key: &SigningKey| {
         RawValue::from_string(key.public.to_string()).map_err(|_| Error::internal("a signing key is no JSON"))
     };

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use valetkey_core::address::{self, PathRule};
 use valetkey_core::error::Noun;
+use valetkey_core::health::{Health, Seen};
 use valetkey_core::lease::{Revocation, Revoker};
 use valetkey_core::name::shortened;
 use valetkey_core::nouns::removal::Thing;
@@ -43,8 +44,37 @@ pub(super) struct StorageResponse {
     max_ttl_secs: u32,
     /// How soon its credentials can be ended before their time: `immediate`, `minutes` or `expiry-only`.
     revocation: &'static str,
+    /// How it has answered the node that answers you; nothing of the embedded one.
+    health: Option<HealthResponse>,
     #[serde(flatten)]
     external: Option<ExternalResponse>,
+}
+
+/// How an external storage has answered this node since it started.
+#[derive(Serialize, ToSchema)]
+struct HealthResponse {
+    /// `working` or `failing`, as it answered last; `unknown` if it was not asked yet.
+    state: &'static str,
+    /// When it last did what was asked of it.
+    last_worked: Option<String>,
+    /// When it last failed.
+    last_failed: Option<String>,
+    /// With what it last failed: `upstream`, `upstream_timeout`, `unavailable`, `rate_limited` or `not_found`.
+    reason: Option<&'static str>,
+    /// How often in a row it has failed since it last worked.
+    failures: u32,
+}
+
+impl HealthResponse {
+    fn of(seen: Seen) -> Self {
+        Self {
+            state: seen.as_str(),
+            last_worked: seen.worked.map(wire::at),
+            last_failed: seen.failed.map(|(at, _)| wire::at(at)),
+            reason: seen.failed.map(|(_, kind)| kind.slug()),
+            failures: seen.failures,
+        }
+    }
 }
 
 /// What is configured of an external storage.
@@ -71,7 +101,7 @@ struct VendingResponse {
 }
 
 impl StorageResponse {
-    fn of(storage: &Storage) -> Result<Self, Error> {
+    fn of(storage: &Storage, health: &Health) -> Result<Self, Error> {
         let Storage { id, name, kind, endpoint, internal_endpoint, region, min_lifetime, max_lifetime, external } =
             storage;
         let unreadable = |error| Error::internal("a storage's settings cannot be read").caused_by(error);
@@ -86,6 +116,7 @@ impl StorageResponse {
             min_ttl_secs: min_lifetime.as_secs(),
             max_ttl_secs: max_lifetime.as_secs(),
             revocation: storage.revocation().as_str(),
+            health: external.is_some().then(|| HealthResponse::of(health.seen(*id))),
             external: match external.as_deref() {
                 None => None,
                 Some(external) => Some(ExternalResponse {
@@ -115,7 +146,8 @@ pub(super) struct StorageList {
 ))]
 pub(super) async fn list(native: Arc<Native>, _: Call) -> Result<Reply, Error> {
     let storages = native.shared.registry.storages().await?;
-    Reply::json(&StorageList { storages: storages.iter().map(StorageResponse::of).collect::<Result<_, _>>()? })
+    let shown = |storage| StorageResponse::of(storage, &native.shared.health);
+    Reply::json(&StorageList { storages: storages.iter().map(shown).collect::<Result<_, _>>()? })
 }
 
 impl StorageRequest {
@@ -176,7 +208,7 @@ pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority
     let new = native.stores.read(fields.described(name, kind)?, None)?;
     let storage = native.shared.registry.by(authority).create_storage(new, call.now).await?;
     native.stores.put(&storage).await?;
-    Reply::made(&StorageResponse::of(&storage)?)
+    Reply::made(&StorageResponse::of(&storage, &native.shared.health)?)
 }
 
 /// Changes what is configured of a storage; what is left out stays, and credentials that were vended live on. For operators.
@@ -200,7 +232,7 @@ pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority
     let new = native.stores.read(fields.described(before.name.clone(), before.kind)?, Some(&before))?;
     let storage = native.shared.registry.by(authority).change_storage(before.id, new).await?;
     native.stores.put(&storage).await?;
-    Reply::json(&StorageResponse::of(&storage)?)
+    Reply::json(&StorageResponse::of(&storage, &native.shared.health)?)
 }
 
 /// Takes a storage off the record, with its buckets if that is said. Its credentials end here, and the answer says how long it takes what it

@@ -10,7 +10,7 @@ use valetkey_core::error::Noun;
 use valetkey_core::id::TokenId;
 use valetkey_core::name::Name;
 use valetkey_core::nouns::registry::{TokenFilter, TokenRecord};
-use valetkey_core::nouns::removal::{Amendment, Thing};
+use valetkey_core::nouns::removal::{Amendment, Thing, last_operator};
 use valetkey_core::token::PlainToken;
 use valetkey_core::{Error, Kind};
 
@@ -216,6 +216,7 @@ pub(super) async fn end(native: Arc<Native>, call: Call, authority: Authority) -
 #[utoipa::path(patch, operation_id = "change_token", path = "/api/v1/tokens/{token}", tag = "tokens", request_body = TokenChange, params(
     ("token" = String, Path, description = "The token's id (not the token)"),
     ("end_credentials" = Option<bool>, Query, description = "`false` to let what was vended with it live on"),
+    ("last_operator" = Option<bool>, Query, description = "Even if no operator has a token that is good a day from now"),
     ("dry_run" = Option<bool>, Query, description = "Only say what it would mean"),
 ), responses(
     (status = 200, description = "The token", body = TokenChanged),
@@ -225,6 +226,11 @@ pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority
     let said = Changing::read(&call.query)?;
     let TokenChange { expires_in_secs, outlive } = json(&call.body)?;
     let id: TokenId = wire::in_path(call.params.get("token")?, Noun::Token, "token")?;
+    match LastOperator::of(call.query.flag("last_operator")?) {
+        LastOperator::MayGo => {}
+        LastOperator::Stays if said.is_dry() => {}
+        LastOperator::Stays => native.keep_an_operator_after(&call, id, &expires_in_secs).await?,
+    }
     let (record, ended) = native.token_until((&call, authority), id, expires_in_secs, outlive, said).await?;
     let token = TokenResponse::of(&record);
     let still_taken = if said.is_dry() { Vec::new() } else { still_taken(&native, authority.by()).await? };
@@ -245,7 +251,27 @@ pub(super) struct TokenChanged {
     still_taken: Vec<StillTaken>,
 }
 
+/// Whoever ends the last token of an operator sooner than this is asked whether that is meant: later there is time to make another.
+const SOON_SECS: i64 = 86_400;
+
 impl Native {
+    /// Refuses to let the last token of an operator end soon.
+    async fn keep_an_operator_after(&self, call: &Call, id: TokenId, secs: &Whom<i64>) -> Result<(), Error> {
+        let Whom::Named(secs) = *secs else { return Ok(()) };
+        let record = self.token(call, id).await?;
+        if secs >= SOON_SECS || !is_good_operator(&record, call) {
+            return Ok(());
+        }
+        let until = end_of(call, secs)?;
+        if record.until.is_some_and(|own| own <= until) {
+            return Ok(());
+        }
+        let all = self.shared.registry.tokens(None).await?;
+        let stays =
+            |one: &TokenRecord| one.id != id && is_good_operator(one, call) && one.until.is_none_or(|own| until < own);
+        if all.iter().any(stays) { Ok(()) } else { Err(last_operator()) }
+    }
+
     /// Changes when a token ends. Says what it is then, and how many leases ended.
     pub(super) async fn token_until(
         &self,
@@ -260,8 +286,15 @@ impl Native {
         let words = "say after how many seconds it ends, or `null` for as long as the token that says so";
         let until = secs.said("expires_in_secs", words)?.map(|secs| end_of(call, secs)).transpose()?;
         let change = Amendment::Token { id, until, maker: authz::maker(call, outlive)? };
-        let ended = self.changed(&change, said, authority).await?;
+        let ended = self.changed(call, &change, said, authority).await?;
         Ok((self.token(call, id).await?, ended))
+    }
+}
+
+fn is_good_operator(record: &TokenRecord, call: &Call) -> bool {
+    match record.role {
+        Role::Operator => record.is_live(call.now),
+        Role::Admin | Role::Member | Role::Auditor | Role::Planner => false,
     }
 }
 

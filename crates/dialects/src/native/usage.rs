@@ -7,10 +7,14 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
-use valetkey_core::nouns::usage::{Period, RequestFilter};
+use valetkey_core::caller::Role;
+use valetkey_core::error::Noun;
+use valetkey_core::id::CallerId;
+use valetkey_core::nouns::usage::{Period, RequestFilter, Traffic, TrafficFilter};
 use valetkey_core::{Error, Kind};
 
 use super::error::Problem;
+use super::lists;
 use super::state::Native;
 use crate::edge::{Call, Reply};
 
@@ -18,6 +22,8 @@ use crate::edge::{Call, Reply};
 const USUAL_DAYS: i32 = 30;
 /// The most days of one: a year.
 const MOST_DAYS: i32 = 366;
+/// The most callers of one.
+const MOST_CALLERS: u32 = 1000;
 
 /// What may be asked of what was used.
 #[derive(IntoParams)]
@@ -28,6 +34,10 @@ pub(super) struct UsageQuery {
     account: Option<String>,
     /// How many days, with today: 1 to 366, 30 unless given.
     days: Option<i32>,
+    /// Only what this caller moved over the S3 endpoint (id, `account/name`, or name in the account); then without `requests` and `credits`.
+    caller: Option<String>,
+    /// With what each caller moved over the S3 endpoint in these days; members see themselves.
+    by_caller: Option<bool>,
 }
 
 /// A day's use.
@@ -35,10 +45,43 @@ pub(super) struct UsageQuery {
 pub(super) struct DayResponse {
     /// The day, in UTC.
     day: String,
-    /// The requests of its callers.
-    requests: u64,
+    /// The requests of its callers to the APIs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    requests: Option<u64>,
     /// The credits that were charged.
-    credits: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credits: Option<u64>,
+    #[serde(flatten)]
+    moved: TrafficResponse,
+}
+
+/// What went over the S3 endpoint.
+#[derive(Default, Serialize, ToSchema)]
+pub(super) struct TrafficResponse {
+    /// Requests to the S3 endpoint.
+    object_requests: u64,
+    /// Bytes that were sent to it.
+    bytes_in: u64,
+    /// Bytes of its responses.
+    bytes_out: u64,
+}
+
+impl TrafficResponse {
+    fn of(traffic: Traffic) -> Self {
+        let Traffic { requests, bytes_in, bytes_out } = traffic;
+        Self { object_requests: requests, bytes_in, bytes_out }
+    }
+}
+
+/// What a caller moved.
+#[derive(Serialize, ToSchema)]
+pub(super) struct CallerUseResponse {
+    /// Its id.
+    caller: String,
+    /// Its name.
+    caller_name: Option<String>,
+    #[serde(flatten)]
+    moved: TrafficResponse,
 }
 
 /// What an account used.
@@ -48,6 +91,17 @@ pub(super) struct UsageResponse {
     account: String,
     /// Its days, the oldest first. A day without any use may be left out.
     days: Vec<DayResponse>,
+    /// Its callers, those that moved the most bytes first; at most 1000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    callers: Option<Vec<CallerUseResponse>>,
+}
+
+/// What is counted of a day.
+#[derive(Default)]
+struct Day {
+    requests: u64,
+    credits: u64,
+    traffic: Traffic,
 }
 
 fn days(call: &Call) -> Result<i32, Error> {
@@ -70,19 +124,52 @@ pub(super) async fn show(native: Arc<Native>, call: Call) -> Result<Reply, Error
     let from = today.checked_sub(day * (days(&call)? - 1)).map_err(missing)?;
     let period = Period { from, to: today.checked_add(day).map_err(missing)?, zone: TimeZone::UTC };
     let usage = &native.shared.usage;
-    let requests =
-        usage.requests_by_day(&RequestFilter { account: account.id, token: None, origin: None }, &period).await?;
-    let credits = usage.credits_by_day(account.id, &period).await?;
-    let mut all: BTreeMap<Timestamp, (u64, u64)> = BTreeMap::new();
-    for counted in requests {
-        all.entry(counted.start).or_default().0 = counted.count;
-    }
-    for counted in credits {
-        all.entry(counted.start).or_default().1 = counted.count;
-    }
-    let shown = |(start, (requests, credits)): (Timestamp, (u64, u64))| {
-        let day = start.to_zoned(TimeZone::UTC).date().to_string();
-        DayResponse { day, requests, credits }
+    let only = match call.query.get("caller") {
+        None => None,
+        Some(text) => {
+            let known = native.caller_named(&call, call.query.get("account"), text).await?;
+            if known.account != account.id {
+                return Err(Error::not_found(Noun::Caller).at("caller"));
+            }
+            Some(known.id)
+        }
     };
-    Reply::json(&UsageResponse { account: account.name.to_string(), days: all.into_iter().map(shown).collect() })
+    let moved = TrafficFilter { account: account.id, caller: only, from, to: period.to };
+    let mut all: BTreeMap<Timestamp, Day> = BTreeMap::new();
+    if only.is_none() {
+        let filter = RequestFilter { account: account.id, token: None, origin: None };
+        for counted in usage.requests_by_day(&filter, &period).await? {
+            all.entry(counted.start).or_default().requests = counted.count;
+        }
+        for counted in usage.credits_by_day(account.id, &period).await? {
+            all.entry(counted.start).or_default().credits = counted.count;
+        }
+    }
+    for counted in usage.traffic_by_day(&moved).await? {
+        all.entry(counted.start).or_default().traffic = counted.traffic;
+    }
+    let callers = if call.query.flag("by_caller")?.unwrap_or(false) {
+        let own = match call.caller.role {
+            Role::Member => Some(call.caller.id),
+            Role::Admin | Role::Operator | Role::Auditor | Role::Planner => only,
+        };
+        let found = usage.traffic_by_caller(&TrafficFilter { caller: own, ..moved }, MOST_CALLERS).await?;
+        let names = lists::Names::of(&native, [], found.iter().map(|(caller, _)| *caller)).await?;
+        let shown = |(caller, traffic): (CallerId, Traffic)| CallerUseResponse {
+            caller: caller.to_string(),
+            caller_name: names.caller(caller),
+            moved: TrafficResponse::of(traffic),
+        };
+        Some(found.into_iter().map(shown).collect())
+    } else {
+        None
+    };
+    let shown = |(start, Day { requests, credits, traffic }): (Timestamp, Day)| DayResponse {
+        day: start.to_zoned(TimeZone::UTC).date().to_string(),
+        requests: only.is_none().then_some(requests),
+        credits: only.is_none().then_some(credits),
+        moved: TrafficResponse::of(traffic),
+    };
+    let days = all.into_iter().map(shown).collect();
+    Reply::json(&UsageResponse { account: account.name.to_string(), days, callers })
 }

@@ -7,11 +7,12 @@ use utoipa::ToSchema;
 use valetkey_core::account::Account;
 use valetkey_core::error::Noun;
 use valetkey_core::grant::Grantee;
-use valetkey_core::id::WorkspaceId;
+use valetkey_core::id::{GrantId, WorkspaceId};
 use valetkey_core::name::{BucketName, Name};
+use valetkey_core::nouns::policy_set::State;
 use valetkey_core::nouns::removal::{Amendment, Thing};
 use valetkey_core::nouns::workspace::{Access, NewWorkspace, Opening, Root, Slug, Workspace};
-use valetkey_core::time::Lifetime;
+use valetkey_core::time::{Lifetime, random_10};
 use valetkey_core::{Error, Kind};
 
 use super::api::given::Whom;
@@ -19,7 +20,8 @@ use super::api::workspaces::{AccessWord, WorkspaceChange, WorkspaceRequest};
 use super::buckets::carried;
 use super::error::Problem;
 use super::lists::Names;
-use super::removal::{Removal, Said};
+use super::preview::Preview;
+use super::removal::{Changing, Removal, Said};
 use super::state::Native;
 use super::{authz, lists, wire};
 use crate::edge::{Authority, Call, Reply, json};
@@ -101,8 +103,11 @@ pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error
 }
 
 /// Makes a workspace and the grants that open it: `artifacts` and `cas` under its prefix. For operators.
-#[utoipa::path(post, operation_id = "create_workspace", path = "/api/v1/workspaces", tag = "workspaces", request_body = WorkspaceRequest, responses(
+#[utoipa::path(post, operation_id = "create_workspace", path = "/api/v1/workspaces", tag = "workspaces", request_body = WorkspaceRequest, params(
+    ("dry_run" = Option<bool>, Query, description = "Only say what it would mean"),
+), responses(
     (status = 201, description = "The workspace", body = WorkspaceResponse),
+    (status = 200, description = "With `dry_run`: what it would mean", body = Preview),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
@@ -137,6 +142,14 @@ pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority
         },
         key,
     };
+    if Changing::read(&call.query)?.is_dry() {
+        let drawn = || random_10(&*native.shared.entropy);
+        let (_, grants) =
+            new.made(WorkspaceId::new(call.now, drawn()), || GrantId::new(call.now, drawn()), call.now)?;
+        let put = |state: &mut State| state.grants.extend(grants.into_iter().map(|grant| (grant.id, grant)));
+        let place = native.looking(&call).await?;
+        return Reply::json(&Preview::of(0, native.access_after(&place, account.id, call.now, put).await?));
+    }
     let made = native.shared.registry.by(authority).create_workspace(new, call.now).await?;
     Reply::made(&WorkspaceResponse::of(&made))
 }

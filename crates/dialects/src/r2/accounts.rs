@@ -168,15 +168,9 @@ async fn known(shared: &Shared, call: &Call, id: AccountId) -> Result<BTreeSet<B
         Role::Operator | Role::Planner | Role::Admin => {
             // That it is there is asked first: an account that is not has no grants either.
             own(shared, call, id).await?;
-            let grants = shared.registry.grants(id).await?;
-            let grants = grants.into_iter().filter(|grant| grant.origin.share().is_none());
-            grants.map(|grant| grant.scope.bucket().clone()).collect()
+            shared.vending.directory.account(id, call.now).await?.all_buckets()
         }
-        Role::Member | Role::Auditor => {
-            let snapshot = shared.vending.directory.account(id, call.now).await?;
-            let grants = snapshot.grants(caller).filter(|grant| grant.origin.share().is_none());
-            grants.map(|grant| grant.scope.bucket().clone()).collect()
-        }
+        Role::Member | Role::Auditor => shared.vending.directory.account(id, call.now).await?.buckets(caller),
     };
     Ok(all)
 }

@@ -73,7 +73,7 @@ fn pointer(field: &Field) -> Option<String> {
         Field::Lifetime => "ttlSeconds",
         Field::Paths => "prefixes",
         Field::Other(name) => name,
-        Field::Grant | Field::Storage | Field::Attribute(_) => return None,
+        Field::Grant | Field::Parts | Field::Storage | Field::Attribute(_) => return None,
     };
     Some(format!("/{}", named.replace('~', "~0").replace('/', "~1")))
 }

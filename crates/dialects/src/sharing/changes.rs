@@ -58,11 +58,10 @@ pub(super) async fn changes(sharing: Arc<Sharing>, call: Call) -> Result<Reply, 
     }
     let capabilities = Capabilities::read(&call.headers)?;
     let ids = file_ids(&call.headers)?;
-    let (urls, table) = sharing.by_url(&call, &found).await?;
-    let place = sharing.shared.heavy.enter(call.caller.account).await?;
-    let commits = place.in_time(urls.logs.changes(&table, start, end)).await?;
+    let (place, log) = sharing.by_url(&call, &found).await?;
+    let commits = place.in_time(log.urls.logs.changes(&log.table, start, end)).await?;
     let span = Span { commits, protocols, metadata };
     let end = capabilities.end || most.is_some();
-    let asked = Asked { call: &call, found: &found, urls, capabilities: &capabilities, ids, end };
+    let asked = Asked { call: &call, found: &found, log: &log, capabilities: &capabilities, ids, end };
     told(&sharing, &asked, place, span).await
 }

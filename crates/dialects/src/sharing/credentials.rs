@@ -138,6 +138,32 @@ fn could_narrow(field: &str) -> bool {
     words.iter().any(|word| NARROWING.contains(&word.as_str()))
 }
 
+impl<'a> KindShown<'a> {
+    /// S3 keys go under the name that `s3` gives them.
+    pub(super) fn of(credential: &'a Credential, s3: impl FnOnce(AwsKeys<'a>) -> Self) -> Self {
+        match credential {
+            Credential::S3(keys) => s3(AwsKeys {
+                access_key_id: &keys.access_key_id,
+                secret_access_key: keys.secret_access_key.reveal(),
+                session_token: keys.session_token.reveal(),
+            }),
+            Credential::Azure(sas) => Self::Azure { sas_token: sas.sas_token.reveal() },
+            Credential::Google(token) => Self::Google { oauth_token: token.access_token.reveal() },
+        }
+    }
+}
+
+/// Reads a body in which nothing may be asked for.
+///
+/// # Errors
+/// `Invalid` when a field could mean less than the whole; `Malformed`.
+pub(super) fn nothing_narrower(body: &[u8]) -> Result<(), Error> {
+    match Fields::read(body)?.location {
+        None => Ok(()),
+        Some(_) => Err(Error::new(Kind::Invalid, "a volume is given whole; ask without a location").at("location")),
+    }
+}
+
 impl Fields {
     fn read(body: &[u8]) -> Result<Self, Error> {
         // A body that cannot be read is not a body that asks for nothing less than all.
@@ -169,10 +195,14 @@ struct Credentials<'a> {
     expiration_time: i64,
 }
 
+/// A credential under the name of its kind.
 #[derive(Serialize)]
-enum KindShown<'a> {
+pub(super) enum KindShown<'a> {
     #[serde(rename = "awsTempCredentials")]
     Aws(AwsKeys<'a>),
+    /// Of volumes alone: the protocol has no such name for tables.
+    #[serde(rename = "r2Credentials")]
+    R2(AwsKeys<'a>),
     #[serde(rename = "azureUserDelegationSas", rename_all = "camelCase")]
     Azure { sas_token: &'a str },
     #[serde(rename = "gcpOauthToken", rename_all = "camelCase")]
@@ -181,7 +211,7 @@ enum KindShown<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct AwsKeys<'a> {
+pub(super) struct AwsKeys<'a> {
     access_key_id: &'a str,
     secret_access_key: &'a str,
     session_token: &'a str,
@@ -211,15 +241,7 @@ pub(super) async fn vend(sharing: Arc<Sharing>, call: Call) -> Result<Reply, Err
         carries: Shape::ALL,
     };
     let vended = sharing.shared.vending.vend(&call.caller, &ask).await?;
-    let kind = match &*vended.credential {
-        Credential::S3(keys) => KindShown::Aws(AwsKeys {
-            access_key_id: &keys.access_key_id,
-            secret_access_key: keys.secret_access_key.reveal(),
-            session_token: keys.session_token.reveal(),
-        }),
-        Credential::Azure(sas) => KindShown::Azure { sas_token: sas.sas_token.reveal() },
-        Credential::Google(token) => KindShown::Google { oauth_token: token.access_token.reveal() },
-    };
+    let kind = KindShown::of(&vended.credential, KindShown::Aws);
     json_reply(&Answer {
         credentials: Credentials {
             location: &asked,

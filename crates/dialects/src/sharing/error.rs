@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue, header};
 use serde::Serialize;
 use valetkey_core::Kind;
 
-use crate::edge::{Refused, Row};
+use crate::edge::{ClientRefused, Refused, Row};
 
 pub(super) fn row(kind: Kind) -> Row {
     let (status, code) = match kind {
@@ -34,17 +34,11 @@ struct Envelope<'a> {
     message: &'a str,
 }
 
-#[derive(Serialize)]
-struct Oauth<'a> {
-    error: &'a str,
-    error_description: &'a str,
-}
-
 pub(super) fn body(refused: &Refused<'_>) -> Vec<u8> {
     // Only strings: writing them cannot fail.
     match refused.code {
         // As OAuth tells it (RFC 6749, section 5.2).
-        Some(error) => serde_json::to_vec(&Oauth { error, error_description: refused.said }),
+        Some(error) => serde_json::to_vec(&ClientRefused { error, error_description: refused.said }),
         None => serde_json::to_vec(&Envelope { error_code: refused.row.code, message: refused.said }),
     }
     .unwrap_or_default()

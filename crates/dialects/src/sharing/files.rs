@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use valetkey_core::nouns::share::{SharedTable, TableRoot};
-use valetkey_core::nouns::table::{DeletionVector, Whereabouts};
+use valetkey_core::nouns::table::{DeletionVector, SharedTable, TableRoot, Whereabouts};
 use valetkey_core::port::SignedUrls;
 use valetkey_core::scope::{Path, Paths};
+use valetkey_core::vending::Vended;
 use valetkey_core::{Error, Kind, Secret};
 
-use super::table::Found;
-use super::{Sharing, Urls};
+use super::Sharing;
+use super::table::{Found, Log};
 use crate::edge::Call;
 
 /// What of a table an answer hands out: looked at before anything is signed.
@@ -20,11 +20,14 @@ pub(super) struct Wanted {
     any: bool,
     /// About how many bytes the lines will have.
     bytes: u64,
+    line_bytes: usize,
     most_bytes: u64,
 }
 
 /// About what a line has beside what is counted: a signature with its credential, and the names of fields.
 const LINE_BYTES: usize = 1024;
+/// The same where somebody else runs the store: session tokens of AWS are longer than ours.
+const LINE_BYTES_ELSEWHERE: usize = 3072;
 
 /// The key of a file that may be handed out, and the location it is in.
 ///
@@ -49,8 +52,10 @@ fn shared<'a>(table: &'a SharedTable, place: &'a Whereabouts) -> Result<(&'a [u8
 }
 
 impl Wanted {
-    pub(super) fn of(table: &Arc<SharedTable>, most_bytes: u64) -> Self {
-        Self { table: Arc::clone(table), roots: Vec::new(), any: false, bytes: 0, most_bytes }
+    pub(super) fn of(found: &Found, most_bytes: u64) -> Self {
+        let line_bytes = if found.storage.kind.is_ours() { LINE_BYTES } else { LINE_BYTES_ELSEWHERE };
+        let table = Arc::clone(&found.table);
+        Self { table, roots: Vec::new(), any: false, bytes: 0, line_bytes, most_bytes }
     }
 
     /// Wants a file, and the one of its rows that are gone, if there is one. `told` is about what its line says of it.
@@ -67,7 +72,7 @@ impl Wanted {
         if let Some(place) = vector.and_then(|vector| vector.file.as_ref()) {
             self.add_one(place)?;
         }
-        self.bytes = self.bytes.saturating_add((told + LINE_BYTES) as u64);
+        self.bytes = self.bytes.saturating_add((told + self.line_bytes) as u64);
         if self.bytes > self.most_bytes {
             let said = format!("the answer would have more than {} bytes; ask for less of the table", self.most_bytes);
             return Err(Error::new(Kind::Invalid, said));
@@ -88,7 +93,8 @@ impl Wanted {
 /// What signs the URLs of an answer.
 pub(super) struct Signer {
     table: Arc<SharedTable>,
-    urls: Box<dyn SignedUrls>,
+    /// What each location's are signed with.
+    urls: Vec<(TableRoot, Arc<dyn SignedUrls>)>,
     until: Timestamp,
 }
 
@@ -102,9 +108,14 @@ pub(super) struct Signed {
 
 impl Signer {
     pub(super) fn sign(&self, place: &Whereabouts, vector: Option<&DeletionVector>) -> Result<Signed, Error> {
-        let url = |place: &Whereabouts| shared(&self.table, place).map(|(key, _)| self.urls.url(key));
-        let deleted = vector.and_then(|vector| vector.file.as_ref()).map(url).transpose()?;
-        Ok(Signed { url: url(place)?, deleted, until: self.until })
+        let deleted = vector.and_then(|vector| vector.file.as_ref()).map(|place| self.url(place)).transpose()?;
+        Ok(Signed { url: self.url(place)?, deleted, until: self.until })
+    }
+
+    fn url(&self, place: &Whereabouts) -> Result<Secret<String>, Error> {
+        let (key, root) = shared(&self.table, place)?;
+        let urls = self.urls.iter().find(|(of, _)| of == root);
+        urls.ok_or_else(|| Error::internal("there is nothing that signs for this location"))?.1.url(key)
     }
 
     /// When the URLs end.
@@ -114,22 +125,51 @@ impl Signer {
 }
 
 impl Sharing {
-    /// Vends one credential for the wanted files' directories. An answer without files needs none.
+    /// What signs the URLs of the wanted files. An answer without files needs none. At our own endpoint one credential is vended for
+    /// all of their directories. Elsewhere what the log was read with signs too; an auxiliary location has its own, because not every
+    /// store opens two places with one.
     pub(super) async fn sign(
         &self,
         call: &Call,
         found: &Found,
-        urls: &Urls,
+        log: &Log<'_>,
         wanted: &Wanted,
     ) -> Result<Option<Signer>, Error> {
         if !wanted.any {
             return Ok(None);
         }
-        let roots = wanted.roots.iter().map(|root| Path::directory(root.as_str().as_bytes()));
-        let ask = found.ask(self, Paths::only(roots.collect::<Result<Vec<_>, Error>>()?)?);
-        let vended = self.shared.vending.vend(&call.caller, &ask).await?;
-        let (now, until) = (vended.lease.opened, vended.credential.expiration());
-        let signs = urls.signer.signs(&vended.storage, &vended.credential, &found.table.bucket, now, until)?;
-        Ok(Some(Signer { table: Arc::clone(&found.table), urls: signs, until }))
+        let mut signer = Signer { table: Arc::clone(&found.table), urls: Vec::new(), until: Timestamp::MAX };
+        let Some(read) = &log.reading.vended else {
+            let vended = self.vend_for(call, found, &wanted.roots).await?;
+            self.add(&mut signer, log, &vended, &wanted.roots).await?;
+            return Ok(Some(signer));
+        };
+        for root in &wanted.roots {
+            let alone = std::slice::from_ref(root);
+            if *root == found.table.root {
+                self.add(&mut signer, log, read, alone).await?;
+            } else {
+                let vended = self.vend_for(call, found, alone).await?;
+                self.add(&mut signer, log, &vended, alone).await?;
+            }
+        }
+        Ok(Some(signer))
+    }
+
+    async fn vend_for(&self, call: &Call, found: &Found, roots: &[TableRoot]) -> Result<Vended, Error> {
+        let paths = roots.iter().map(|root| Path::directory(root.as_str().as_bytes()));
+        let ask = found.ask(self, Paths::only(paths.collect::<Result<Vec<_>, Error>>()?)?);
+        self.shared.vending.vend_knowing(&call.caller, &ask, &call.facts()).await
+    }
+
+    async fn add(&self, signer: &mut Signer, log: &Log<'_>, vended: &Vended, roots: &[TableRoot]) -> Result<(), Error> {
+        let Vended { lease, credential, storage, .. } = vended;
+        // What was vended may have been fetched before: it ends by its own time, and so do its URLs.
+        let until = credential.expiration();
+        let signs = log.urls.signer.signs_each(storage, credential, &lease.rights, lease.opened, until).await?;
+        let signs: Arc<dyn SignedUrls> = Arc::from(signs);
+        signer.urls.extend(roots.iter().map(|root| (root.clone(), Arc::clone(&signs))));
+        signer.until = signer.until.min(until);
+        Ok(())
     }
 }

@@ -8,9 +8,9 @@ use md5::{Digest as _, Md5};
 use serde::Serialize;
 use sha2::Sha256;
 use valetkey_core::Error;
-use valetkey_core::nouns::share::{History, SharedTable};
 use valetkey_core::nouns::table::{
-    AddedFile, ChangeFile, DeletionVector, RemovedFile, TableMetadata, TableProtocol, TableSnapshot,
+    AddedFile, ChangeFile, DeletionVector, History, RemovedFile, SharedTable, TableMetadata, TableProtocol,
+    TableSnapshot,
 };
 
 use super::capabilities::{Format, of_the_files};
@@ -63,6 +63,8 @@ enum Line<'a> {
     Delta(Box<DeltaFile<'a>>),
     #[serde(rename = "endStreamAction", rename_all = "camelCase")]
     End {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        refresh_token: Option<&'a str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         min_url_expiration_timestamp: Option<i64>,
     },
@@ -488,7 +490,8 @@ impl Lines {
     }
 
     /// The last line: the answer is whole.
-    pub(super) fn end(&mut self, until: Option<Timestamp>) -> Result<(), Error> {
-        self.write(&Line::End { min_url_expiration_timestamp: until.map(Timestamp::as_millisecond) })
+    pub(super) fn end(&mut self, until: Option<Timestamp>, refresh_token: Option<&str>) -> Result<(), Error> {
+        let min_url_expiration_timestamp = until.map(Timestamp::as_millisecond);
+        self.write(&Line::End { refresh_token, min_url_expiration_timestamp })
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use serde::Serialize;
 use valetkey_core::error::Noun;
 use valetkey_core::name::shortened;
-use valetkey_core::nouns::share::{Share, SharedName, SharedTable, SharedWith, Shelf, TableFormat};
+use valetkey_core::nouns::share::{Share, SharedWith, Shelf};
+use valetkey_core::nouns::table::{SharedName, SharedTable, TableFormat};
 use valetkey_core::snapshot::Snapshot;
 use valetkey_core::storage::Storage;
 use valetkey_core::{Error, Kind};
@@ -44,10 +45,10 @@ fn size(text: Option<&str>) -> Result<usize, Error> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Listed<T> {
-    items: Vec<T>,
+pub(super) struct Listed<T> {
+    pub(super) items: Vec<T>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    next_page_token: Option<String>,
+    pub(super) next_page_token: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -119,7 +120,7 @@ impl Sharing {
     }
 
     /// The part of a sorted list that is asked for. `name` names the list; `key` is what the list is sorted by.
-    fn page<'a, T>(
+    pub(super) fn page<'a, T>(
         &self,
         call: &Call,
         name: &[&str],
@@ -162,6 +163,14 @@ fn served(tables: &[Arc<SharedTable>]) -> Vec<&Arc<SharedTable>> {
     tables.iter().filter(|table| table.may_be(TableFormat::Delta)).collect()
 }
 
+/// A schema that has tables of this API, or volumes: each list of it may be empty.
+pub(super) fn of_schema<'a>(shelf: &'a Shelf, (share, schema): (&str, &str)) -> Result<&'a SharedName, Error> {
+    let mut all = shelf.schema(schema).iter();
+    let first = all.find(|table| table.may_be(TableFormat::Delta) || table.is_volume());
+    let first = first.ok_or_else(|| absent(Noun::Schema, &format!("{share}/{schema}")))?;
+    Ok(&first.schema)
+}
+
 /// `GET /shares`.
 pub(super) async fn shares(sharing: Arc<Sharing>, call: Call) -> Result<Reply, Error> {
     let given = sharing.given(&call).await?;
@@ -186,7 +195,8 @@ pub(super) async fn schemas(sharing: Arc<Sharing>, call: Call) -> Result<Reply, 
     let share = call.params.get("share")?;
     let given = sharing.given(&call).await?;
     let shelf = given.shelf(&call.caller, share, call.now).ok_or_else(|| absent(Noun::Share, share))?;
-    let mut names: Vec<&SharedName> = served(shelf.tables()).into_iter().map(|table| &table.schema).collect();
+    let shown = shelf.tables().iter().filter(|table| table.may_be(TableFormat::Delta) || table.is_volume());
+    let mut names: Vec<&SharedName> = shown.map(|table| &table.schema).collect();
     names.dedup();
     let listing = ["schemas", shelf.share.name.folded()];
     let page = sharing.page(&call, &listing, &names, |name| name.folded().to_owned())?;
@@ -202,8 +212,8 @@ pub(super) async fn tables(sharing: Arc<Sharing>, call: Call) -> Result<Reply, E
     let given = sharing.given(&call).await?;
     let shelf = given.shelf(&call.caller, share, call.now).ok_or_else(|| absent(Noun::Share, share))?;
     let tables = served(shelf.schema(schema));
-    let first = tables.first().ok_or_else(|| absent(Noun::Schema, &format!("{share}/{schema}")))?;
-    let listing = ["tables", shelf.share.name.folded(), first.schema.folded()];
+    let schema_of = of_schema(shelf, (share, schema))?;
+    let listing = ["tables", shelf.share.name.folded(), schema_of.folded()];
     let page = sharing.page(&call, &listing, &tables, |table| table.name.folded().to_owned())?;
     let stores = sharing.stores(&call).await?;
     let mut items = Vec::with_capacity(page.items.len());

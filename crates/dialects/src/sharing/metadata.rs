@@ -24,9 +24,8 @@ pub(super) async fn version(sharing: Arc<Sharing>, call: Call) -> Result<Reply, 
             AsOf::FirstSince(instant(text, "startingTimestamp")?)
         }
     };
-    let (urls, table) = sharing.by_log(&call, &found).await?;
-    let place = sharing.shared.heavy.enter(call.caller.account).await?;
-    let version = place.in_time(urls.logs.version(&table, at)).await?;
+    let (place, log) = sharing.by_log(&call, &found).await?;
+    let version = place.in_time(log.urls.logs.version(&log.table, at)).await?;
     Ok(Reply::empty().header(VERSION, HeaderValue::from(version)).header(header::CONTENT_LENGTH, HeaderValue::from(0)))
 }
 
@@ -41,14 +40,13 @@ pub(super) async fn metadata(sharing: Arc<Sharing>, call: Call) -> Result<Reply,
     let found = sharing.table(&call).await?;
     let at = as_of(&found, version, asked.1)?;
     let capabilities = Capabilities::read(&call.headers)?;
-    let (urls, table) = sharing.by_log(&call, &found).await?;
-    let place = sharing.shared.heavy.enter(call.caller.account).await?;
-    let table = place.in_time(urls.logs.snapshot(&table, at)).await?;
+    let (place, log) = sharing.by_log(&call, &found).await?;
+    let table = place.in_time(log.urls.logs.snapshot(&log.table, at)).await?;
     let format = capabilities.format([State::from(&table)])?;
     let mut lines = Lines::new(format, &found.table, sharing.access(&found.table, &found.storage));
     lines.protocol(&table.protocol, None)?;
     lines.metadata(&table, (at != AsOf::Latest).then_some(table.version))?;
     let told = Told::Files { files: Arc::new([]), kept: Vec::new().into_iter(), of: None };
-    let answer = Answer { lines, told, signer: None, end: capabilities.end };
+    let answer = Answer { lines, told, signer: None, end: capabilities.end, refresh: None };
     lines_reply(place, answer, table.version, &capabilities, format).await
 }

@@ -1,5 +1,5 @@
 //! Delta Sharing, the server's side: shares, schemas and tables listed to recipients; their files as pre-signed URLs; keys to
-//! their directories; profiles. What the protocol says and where we differ stands in `docs/dialects/sharing.md`.
+//! their directories; profiles. And what its successor OpenSharing adds: volumes. What the protocol says and where we differ stands in `docs/dialects/sharing.md`.
 //!
 //! SECURITY: every file and every key goes through policy as an ask for the share ([`valetkey_core::ask::Target::Shared`]). The dialect checks a
 //! table's access modes before it asks, because policy knows directories, not modes.
@@ -16,9 +16,11 @@ mod metadata;
 mod oauth;
 mod profile;
 mod query;
+mod refresh;
 mod span;
 mod table;
 mod telling;
+mod volumes;
 
 use std::borrow::Cow;
 use std::future::Future;
@@ -32,7 +34,9 @@ use valetkey_core::port::UrlSigner;
 use valetkey_core::time::Lifetime;
 use valetkey_core::{Error, Kind};
 
-use crate::edge::{Call, Class, Dialect, Plain, Proof, Reply, Route, Shared, basic, bearer, usual_headers};
+use crate::edge::{
+    CLIENT_CODES, Call, Class, Dialect, Plain, Proof, Reply, Route, Shared, basic, bearer, usual_headers,
+};
 
 /// The dialect's name in the ledger, logs and metrics.
 pub const NAME: &str = "sharing";
@@ -133,7 +137,7 @@ pub fn dialect(shared: &Arc<Shared>, settings: Settings, urls: Option<Urls>) -> 
         proof: Proof::Token(token),
         actions: None,
         row: Arc::new(error::row),
-        codes: oauth::CODES,
+        codes: CLIENT_CODES,
         body: Arc::new(error::body),
         body_type: JSON,
         refused: error::headers,
@@ -149,8 +153,21 @@ pub fn dialect(shared: &Arc<Shared>, settings: Settings, urls: Option<Urls>) -> 
             on(sharing, get.clone(), "/shares/{share}/schemas/{schema}/tables", common, listing::tables)
                 .passing_query(PAGE),
             on(sharing, get.clone(), "/shares/{share}/all-tables", common, listing::all_tables).passing_query(PAGE),
+            on(sharing, get.clone(), "/shares/{share}/all-volumes", common, volumes::all).passing_query(PAGE),
+            on(sharing, get.clone(), "/shares/{share}/schemas/{schema}/volumes", common, volumes::of_one_schema)
+                .passing_query(PAGE),
+            on(sharing, get.clone(), "/shares/{share}/schemas/{schema}/volumes/{volume}", common, volumes::volume),
+            on(
+                sharing,
+                post.clone(),
+                "/shares/{share}/schemas/{schema}/volumes/{volume}/temporary-volume-credentials",
+                vend,
+                volumes::vend,
+            )
+            .vending_query(&[]),
             on(sharing, head, "/shares/{share}/schemas/{schema}/tables/{table}", common, metadata::version)
                 .passing_query(VERSION),
+            on(sharing, get.clone(), "/shares/{share}/schemas/{schema}/tables/{table}", common, volumes::table),
             on(
                 sharing,
                 get.clone(),

@@ -13,6 +13,7 @@ use super::capabilities::{Capabilities, State, file_ids, maps_columns};
 use super::files::Wanted;
 use super::hints::Hints;
 use super::lines::Commit;
+use super::refresh;
 use super::span::{Span, told};
 use super::table::{NO_HISTORY, as_of, one_of};
 use super::telling::{Answer, Asked, Told, told_of};
@@ -86,18 +87,25 @@ pub(super) async fn query(sharing: Arc<Sharing>, call: Call) -> Result<Reply, Er
     if fields.max_files.is_some_and(|Int64(most)| most <= 0) {
         return Err(Error::new(Kind::Invalid, "maxFiles must be positive.").at("maxFiles"));
     }
-    // An answer is always whole, so there is no second page of one, and nothing to renew but by asking again.
-    for (token, field) in [(&fields.page_token, "pageToken"), (&fields.refresh_token, "refreshToken")] {
-        if token.as_ref().is_some_and(|token| !token.is_empty()) {
-            return Err(Error::new(Kind::Invalid, format!("invalid `{field}`: this server gave none")).at(field));
-        }
+    // An answer is always whole, so there is no second page of one.
+    if fields.page_token.is_some_and(|token| !token.is_empty()) {
+        return Err(Error::new(Kind::Invalid, "invalid `pageToken`: this server gave none").at("pageToken"));
+    }
+    let refreshed = fields.refresh_token.filter(|token| !token.is_empty());
+    let latest = certain.iter().all(|given| !given);
+    if refreshed.is_some() && !latest {
+        return Err(one_of("version,timestamp,startingVersion,refreshToken", "refreshToken"));
     }
     if starting.is_none() && ending.is_some() {
         let said = "`endingVersion` goes with `startingVersion`";
         return Err(Error::new(Kind::Invalid, said).at("endingVersion"));
     }
     let found = sharing.table(&call).await?;
-    let at = as_of(&found, version, fields.timestamp.as_deref())?;
+    let at = match &refreshed {
+        // What was told as the newest version is not its history.
+        Some(token) => AsOf::Version(refresh::version(&sharing, &call, &found, token)?),
+        None => as_of(&found, version, fields.timestamp.as_deref())?,
+    };
     if let Some(starting) = starting {
         found.history(NO_HISTORY)?;
         if let Some(ending) = ending.filter(|ending| *ending < starting) {
@@ -108,19 +116,20 @@ pub(super) async fn query(sharing: Arc<Sharing>, call: Call) -> Result<Reply, Er
     let capabilities = Capabilities::read(&call.headers)?;
     let ids = file_ids(&call.headers)?;
     // Clients that ask for pages, or for a token to renew with, look for what ends them in the last line.
-    let end = capabilities.end || fields.max_files.is_some() || fields.include_refresh_token.unwrap_or(false);
-    let (urls, table) = sharing.by_url(&call, &found).await?;
-    let place = sharing.shared.heavy.enter(call.caller.account).await?;
-    let asked = Asked { call: &call, found: &found, urls, capabilities: &capabilities, ids, end };
+    let renewable = fields.include_refresh_token.unwrap_or(false);
+    let end = capabilities.end || fields.max_files.is_some() || renewable;
+    let (place, log) = sharing.by_url(&call, &found).await?;
+    let asked = Asked { call: &call, found: &found, log: &log, capabilities: &capabilities, ids, end };
     match starting {
         None => {
-            let files = place.in_time(urls.logs.files(&table, at)).await?;
-            let is_certain = at != AsOf::Latest;
-            snapshot(&sharing, &asked, place, files, is_certain, fields.json_predicate_hints, limit).await
+            let files = place.in_time(log.urls.logs.files(&log.table, at)).await?;
+            let wish =
+                Wish { is_certain: !latest, renewable: latest && renewable, hints: fields.json_predicate_hints, limit };
+            snapshot(&sharing, &asked, place, files, wish).await
         }
         Some(starting) => {
             let end = ending.map_or(AsOf::Latest, AsOf::Version);
-            let commits = place.in_time(urls.logs.commits(&table, AsOf::Version(starting), end)).await?;
+            let commits = place.in_time(log.urls.logs.commits(&log.table, AsOf::Version(starting), end)).await?;
             let span = Span { commits, protocols: fields.include_historical_protocol.unwrap_or(false), metadata: true };
             told(&sharing, &asked, place, span).await
         }
@@ -130,21 +139,29 @@ pub(super) async fn query(sharing: Arc<Sharing>, call: Call) -> Result<Reply, Er
 /// Files that are looked at between two looks at whether anybody still waits.
 const AT_ONCE: usize = 1024;
 
+/// What is wanted of a version's files.
+struct Wish {
+    /// Whether a certain version was asked for.
+    is_certain: bool,
+    /// Whether a token to ask for the same version again is wanted.
+    renewable: bool,
+    hints: Option<Value>,
+    limit: Option<u64>,
+}
+
 async fn snapshot(
     sharing: &Sharing,
     asked: &Asked<'_>,
     place: Place,
     files: TableFiles,
-    is_certain: bool,
-    hints: Option<Value>,
-    limit: Option<u64>,
+    Wish { is_certain, renewable, hints, limit }: Wish,
 ) -> Result<Reply, Error> {
-    let Asked { call, found, urls, capabilities, ids: _, end } = asked;
+    let Asked { call, found, log, capabilities, ids: _, end } = asked;
     let TableFiles { snapshot, files, committed_ms } = files;
     let format = capabilities.format([State::from(&snapshot)])?;
     // The values in the log go by other names then.
     let is_mapped = maps_columns(&snapshot.metadata);
-    let mut wanted = Wanted::of(&found.table, place.most_bytes());
+    let mut wanted = Wanted::of(found, place.most_bytes());
     let (client, all) = ((*capabilities).clone(), Arc::clone(&files));
     let kept = place.work(move |stop| {
         let mut hints = Hints::read(hints.as_ref().filter(|_| !is_mapped));
@@ -170,13 +187,14 @@ async fn snapshot(
         Ok((wanted, kept))
     });
     let (wanted, kept) = kept.await?;
-    let signer = place.in_time(sharing.sign(call, found, urls, &wanted)).await?;
+    let signer = place.in_time(sharing.sign(call, found, log, &wanted)).await?;
     let mut lines = asked.lines(sharing, format);
     lines.protocol(&snapshot.protocol, None)?;
     let of = is_certain.then_some(Commit { version: snapshot.version, committed_ms });
     lines.metadata(&snapshot, of.map(|of| of.version))?;
     let told = Told::Files { files, kept: kept.into_iter(), of };
-    let answer = Answer { lines, told, signer, end: *end };
+    let refresh = renewable.then(|| refresh::token(sharing, call, found, snapshot.version)).transpose()?;
+    let answer = Answer { lines, told, signer, end: *end, refresh };
     asked.reply(place, answer, snapshot.version, format).await
 }
 

@@ -18,9 +18,9 @@ pub(super) struct Span {
 
 /// Tells a span of commits.
 pub(super) async fn told(sharing: &Sharing, asked: &Asked<'_>, place: Place, span: Span) -> Result<Reply, Error> {
-    let Asked { call, found, urls, capabilities, ids: _, end } = asked;
+    let Asked { call, found, log, capabilities, ids: _, end } = asked;
     let Span { commits: span, protocols, metadata } = span;
-    let wanted = Wanted::of(&found.table, place.most_bytes());
+    let wanted = Wanted::of(found, place.most_bytes());
     let client = (*capabilities).clone();
     let looked_at = place.work(move |stop| {
         let format = client.format(states(&span, metadata))?;
@@ -29,7 +29,7 @@ pub(super) async fn told(sharing: &Sharing, asked: &Asked<'_>, place: Place, spa
         Ok((span, format, wanted, items))
     });
     let (span, format, wanted, items) = looked_at.await?;
-    let signer = place.in_time(sharing.sign(call, found, urls, &wanted)).await?;
+    let signer = place.in_time(sharing.sign(call, found, log, &wanted)).await?;
     let start = span.start;
     let mut lines = asked.lines(sharing, format);
     // Whoever does not see how the columns changed sees them as they are at last.
@@ -38,7 +38,7 @@ pub(super) async fn told(sharing: &Sharing, asked: &Asked<'_>, place: Place, spa
     lines.protocol(protocol, protocols.then_some(start))?;
     lines.metadata_of(&first.metadata, Some(first.version), None, None)?;
     let told = Told::Commits { span: Box::new(span), items: items.into_iter() };
-    let answer = Answer { lines, told, signer, end: *end };
+    let answer = Answer { lines, told, signer, end: *end, refresh: None };
     asked.reply(place, answer, start, format).await
 }
 

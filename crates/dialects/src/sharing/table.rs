@@ -6,16 +6,15 @@ use jiff::Timestamp;
 use valetkey_core::ask::{Ask, Asked, Target, Wanted};
 use valetkey_core::error::Noun;
 use valetkey_core::name::shortened;
-use valetkey_core::nouns::share::{History, SharedTable, TableFormat};
-use valetkey_core::nouns::table::{AsOf, TablePlace};
-use valetkey_core::policy;
+use valetkey_core::nouns::share::READ;
+use valetkey_core::nouns::table::{AsOf, History, SharedTable, TableFormat, TablePlace};
 use valetkey_core::scope::{Action, Actions, Path, Paths};
 use valetkey_core::storage::{Shape, Storage};
 use valetkey_core::{Error, Kind};
 
 use super::listing::{absent, storage_of};
 use super::{NAME, Sharing, Urls};
-use crate::edge::Call;
+use crate::edge::{Call, Place, Reading};
 
 /// What pre-signed URLs do.
 pub(super) const GET: Actions = Actions::NONE.with(Action::GetObject);
@@ -27,6 +26,14 @@ pub(super) struct Found {
     pub(super) storage: Arc<Storage>,
     /// `share.schema.table`, as it was asked for.
     name: String,
+}
+
+/// What reads a table's log.
+pub(super) struct Log<'a> {
+    pub(super) urls: &'a Urls,
+    pub(super) table: TablePlace,
+    /// By what right: elsewhere, the URLs are signed with that too.
+    pub(super) reading: Reading,
 }
 
 /// What is said of a table whose newest version alone is shared, when another is asked for.
@@ -71,11 +78,11 @@ impl Sharing {
         Ok(Found { table: Arc::clone(found), storage, name })
     }
 
-    /// What serves the files of a table as URLs, and where its log is.
+    /// What reads the log of a table whose files are served as URLs, in a place for heavy answers.
     ///
     /// # Errors
     /// `Invalid` when the table is not served so.
-    pub(super) async fn by_url(&self, call: &Call, found: &Found) -> Result<(&Urls, TablePlace), Error> {
+    pub(super) async fn by_url(&self, call: &Call, found: &Found) -> Result<(Place, Log<'_>), Error> {
         if !found.table.access.by_url() {
             let said = "this table does not support `url` access; ask for credentials for its directory instead";
             return Err(Error::new(Kind::Invalid, said));
@@ -83,25 +90,29 @@ impl Sharing {
         self.by_log(call, found).await
     }
 
-    /// What reads a table's log, and where that is, for who may read the table in either way.
-    ///
-    /// SECURITY: the server reads logs with its own rights. Policy is asked before, as if for URLs of the whole table, so that
-    /// nothing of a table is read for who could not have it.
-    pub(super) async fn by_log(&self, call: &Call, found: &Found) -> Result<(&Urls, TablePlace), Error> {
+    /// What reads a table's log, for who may read the table in either way, in a place for heavy answers.
+    pub(super) async fn by_log(&self, call: &Call, found: &Found) -> Result<(Place, Log<'_>), Error> {
         let table = &found.table;
-        let urls = self.urls.as_ref().filter(|_| found.storage.kind.is_ours()).ok_or_else(|| {
+        let urls = self.urls.as_ref().ok_or_else(|| {
             let said = "this server does not read the table's log; ask for credentials for its directory instead";
             Error::new(Kind::Invalid, said)
         })?;
-        let snapshot = self.shared.vending.directory.account(call.caller.account, call.now).await?;
-        let ask = found.ask(self, Paths::only([Path::directory(table.root.as_str().as_bytes())?])?);
-        let permit = policy::decide(&snapshot, &call.caller, &ask, &call.facts(), call.now)?;
-        let place = TablePlace {
-            storage: Arc::clone(permit.storage()),
+        let whole = Paths::only([Path::directory(table.root.as_str().as_bytes())?])?;
+        let ask = if found.storage.kind.is_ours() {
+            found.ask(self, whole)
+        } else {
+            let lifetime =
+                if table.access.by_url() { self.settings.url_lifetime } else { self.settings.credential_lifetime };
+            Ask { wanted: Wanted::all_of(READ), lifetime: Asked::Usual(lifetime), ..found.ask(self, whole) }
+        };
+        let (place, reading) = self.shared.reading(call, &ask).await?;
+        let table = TablePlace {
+            storage: Arc::clone(&reading.storage),
             bucket: table.bucket.clone(),
             root: table.root.as_str().as_bytes().into(),
+            credential: reading.credential(),
         };
-        Ok((urls, place))
+        Ok((place, Log { urls, table, reading }))
     }
 }
 

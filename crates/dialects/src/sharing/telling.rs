@@ -11,8 +11,8 @@ use valetkey_core::nouns::table::{AddedFile, FileAction, TableCommits};
 use super::capabilities::{Capabilities, FILE_IDS, Format, HEADER};
 use super::files::Signer;
 use super::lines::{Commit, Lines};
-use super::table::Found;
-use super::{NDJSON, Sharing, Urls};
+use super::table::{Found, Log};
+use super::{NDJSON, Sharing};
 use crate::edge::{Call, PIECE, Piece, Place, Reply, Telling};
 
 /// The header with the version that an answer is about.
@@ -41,13 +41,15 @@ pub(super) struct Answer {
     pub(super) signer: Option<Signer>,
     /// Whether the last line says that the answer is whole.
     pub(super) end: bool,
+    /// What asks for the same version again, where that was asked for.
+    pub(super) refresh: Option<String>,
 }
 
 /// What an answer is made for.
 pub(super) struct Asked<'a> {
     pub(super) call: &'a Call,
     pub(super) found: &'a Found,
-    pub(super) urls: &'a Urls,
+    pub(super) log: &'a Log<'a>,
     pub(super) capabilities: &'a Capabilities,
     /// How the ids of files are made, if that is asked for.
     pub(super) ids: Option<Format>,
@@ -87,7 +89,7 @@ fn missing() -> Error {
 impl Answer {
     /// Writes the next line, if there is one.
     fn line(&mut self) -> Result<bool, Error> {
-        let Self { lines, told, signer, end: _ } = self;
+        let Self { lines, told, signer, end: _, refresh: _ } = self;
         let signer = || signer.as_ref().ok_or_else(|| Error::internal("there is nothing that signs"));
         match told {
             Told::Files { files, kept, of } => {
@@ -144,7 +146,7 @@ impl Telling for Answer {
         while self.lines.written() < PIECE {
             if !self.line()? {
                 if self.end {
-                    self.lines.end(self.signer.as_ref().map(Signer::until))?;
+                    self.lines.end(self.signer.as_ref().map(Signer::until), self.refresh.as_deref())?;
                 }
                 return Ok(Piece { bytes: self.lines.take(), is_last: true });
             }

@@ -9,13 +9,13 @@ use std::sync::Arc;
 use data_encoding::BASE32_DNSSEC;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use valetkey_core::ask::Target;
+use valetkey_core::ask::{By, GrantRef, Target};
 use valetkey_core::caller::Caller;
 use valetkey_core::grant::{Grant, GrantTime};
 use valetkey_core::keyring::SEAL_NONCE_LEN;
 use valetkey_core::name::{BucketName, shortened};
 use valetkey_core::policy::{self, Verdict};
-use valetkey_core::scope::{Action, Paths};
+use valetkey_core::scope::{Action, Paths, Scope};
 use valetkey_core::snapshot::Snapshot;
 use valetkey_core::{Error, Kind};
 
@@ -61,16 +61,21 @@ pub(super) fn refused(sts: &Sts, call: &Call, about: &About<'_>, target: Option<
         error.message().to_owned()
     };
     let (bucket, key) = match target {
-        Some(Target::Place { bucket, paths }) => {
-            let first = match paths {
-                Paths::Whole => None,
-                Paths::Only(set) => set.iter().next().map(|path| path.bytes().to_vec()),
+        Some(target @ (Target::Place { bucket, .. } | Target::Parts { by: By::Bucket(bucket), .. })) => {
+            let first = match target.named().first() {
+                Some(Paths::Only(set)) => set.iter().next().map(|path| path.bytes().to_vec()),
+                Some(Paths::Whole) | None => None,
             };
             (Some(bucket.to_string()), first)
         }
-        Some(Target::Grant { .. } | Target::Datasets { .. } | Target::Shared { .. } | Target::Probe { .. }) | None => {
-            (None, None)
-        }
+        Some(
+            Target::Parts { by: By::Grant(_), .. }
+            | Target::Grant { .. }
+            | Target::Datasets { .. }
+            | Target::Shared { .. }
+            | Target::Probe { .. },
+        )
+        | None => (None, None),
     };
     let sealed = Sealed {
         action: about.action.to_owned(),
@@ -138,14 +143,14 @@ pub(super) async fn decode(sts: Arc<Sts>, call: Call) -> Result<Reply, Error> {
 /// What each grant says now, of those that the caller's key opens whole.
 fn grants(snapshot: &Snapshot, call: &Call, sealed: &Sealed) -> Vec<serde_json::Value> {
     let held = call.caller.held.as_deref();
-    let shown = |grant: &Grant| {
-        grant.origin.share().is_none() && held.is_some_and(|held| held.covers(grant.storage, &grant.scope, |_| true))
+    let shown = |grant: &Grant<Scope>| {
+        grant.origin.share().is_none()
+            && held.is_some_and(|held| held.covers(grant.storage, &grant.scope.clone().into(), |_| true))
     };
-    let told =
-        |grant: &Grant, says: &str| json!({"id": grant.id.to_string(), "name": grant.name.as_str(), "says": says});
+    let told = |grant: &Grant<Scope>, says: &str| json!({"id": grant.id.to_string(), "name": grant.name.as_str(), "says": says});
     let place = sealed.bucket.as_deref().and_then(|bucket| BucketName::parse(bucket).ok()).zip(sealed.key.as_ref());
     let Some((bucket, key)) = place else {
-        let says = |grant: &Grant| match grant.time(call.now) {
+        let says = |grant: &Grant<Scope>| match grant.time(call.now) {
             GrantTime::Live => "live",
             GrantTime::Early => Verdict::Early.as_str(),
             GrantTime::Ended => Verdict::Ended.as_str(),
@@ -153,10 +158,11 @@ fn grants(snapshot: &Snapshot, call: &Call, sealed: &Sealed) -> Vec<serde_json::
         return snapshot
             .grants(&call.caller)
             .filter(|grant| shown(grant))
-            .map(|grant| told(grant, says(grant)))
+            .map(|grant| told(&grant, says(&grant)))
             .collect();
     };
     let found = policy::explain(snapshot, &call.caller, Action::GetObject, &bucket, key, &facts(call), call.now);
-    let considered = found.considered.iter().filter(|one| shown(&one.grant));
-    considered.map(|one| told(&one.grant, one.verdict.as_str())).collect()
+    let own = |one: &policy::Considered| snapshot.grant(&call.caller, &GrantRef::Id(one.grant.id));
+    let considered = found.considered.iter().filter_map(|one| Some((own(one)?, one.verdict)));
+    considered.filter(|(grant, _)| shown(grant)).map(|(grant, verdict)| told(&grant, verdict.as_str())).collect()
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use valetkey_core::Error;
-use valetkey_core::ask::{Asked, Target};
+use valetkey_core::ask::{Asked, By, Target};
 use valetkey_core::error::Kind;
 use valetkey_core::time::Lifetime;
 
@@ -25,7 +25,7 @@ pub(super) const KNOWN: &[&str] = &["Policy", "DurationSeconds", "ScopedSessionD
 pub(super) async fn vend(sts: Arc<Sts>, call: Call) -> Result<Reply, Error> {
     let about = About { action: ACTION, resource: None };
     let held = call.caller.held.as_ref().filter(|held| !held.leases.is_empty());
-    let (Some(held), Some((storage, scope))) = (held, held.and_then(|held| held.opens.first())) else {
+    let (Some(held), Some((storage, rights))) = (held, held.and_then(|held| held.opens.first())) else {
         return Err(invalid(
             "InvalidSubjectCredentials",
             "only a temporary credential can be narrowed so; use `AssumeRole`",
@@ -46,11 +46,11 @@ pub(super) async fn vend(sts: Arc<Sts>, call: Call) -> Result<Reply, Error> {
         }
         asked @ (Asked::For(_) | Asked::Exactly(_)) => asked,
     };
-    let narrowed = left.bucket.as_ref().is_none_or(|named| named == scope.bucket());
-    let paths = scope.paths().intersect(&left.paths).filter(|_| narrowed);
-    let refuse = |error| message::refused(&sts, &call, &about, None, error);
-    let target = Target::Place { bucket: scope.bucket().clone(), paths: paths.ok_or_else(|| refuse(nothing()))? };
-    let vended = road::vend(&sts, &call, &about, target, scope.actions().intersect(left.actions), lifetime).await?;
+    let narrowed = left.parts.filter(|_| left.bucket.as_ref().is_none_or(|named| named == rights.bucket()));
+    let parts = narrowed.and_then(|parts| rights.parts().intersect(&parts));
+    let parts = parts.ok_or_else(|| message::refused(&sts, &call, &about, None, nothing()))?;
+    let target = Target::of_parts(By::Bucket(rights.bucket().clone()), &parts);
+    let vended = road::vend(&sts, &call, &about, target, parts.actions(), lifetime).await?;
     if vended.storage.id != *storage {
         return Err(Error::internal("a credential was narrowed to another storage"));
     }

@@ -169,8 +169,8 @@ fn claims(key: &Key) -> Claims {
 
 /// Bucket, paths and actions of a key.
 fn opens(key: &Key) -> (String, Paths, Actions) {
-    let Carried::Here(scope) = claims(key).reach else { panic!("the scope is kept elsewhere") };
-    (scope.bucket().to_string(), scope.paths().clone(), scope.actions())
+    let Carried::Here(rights) = claims(key).reach else { panic!("the rights are kept elsewhere") };
+    (rights.bucket().to_string(), rights.parts().places(), rights.actions())
 }
 
 fn refusal(shot: &Shot) -> (u16, String) {

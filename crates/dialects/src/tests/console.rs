@@ -3,8 +3,10 @@
 use axum::body::Body;
 use http::{Method, Request};
 use serde_json::{Value, json};
-use valetkey_core::lease::Revoker;
+use valetkey_core::id::{CallerId, StorageId, TokenId};
+use valetkey_core::lease::{Provenance, Revoker};
 use valetkey_core::nouns::registry::Registry as _;
+use valetkey_core::nouns::usage::Traffic;
 use valetkey_core::time::Clock as _;
 use valetkey_core::token::PlainToken;
 
@@ -208,6 +210,31 @@ async fn only_who_has_a_token_or_a_fresh_code_signs_in() {
 }
 
 #[tokio::test]
+async fn how_a_key_was_used_is_shown_to_who_may_see_it() {
+    let world = World::new().await;
+    let vended = world.post("reader", "/api/v1/credentials", r#"{"grant": "acme/daily"}"#).await;
+    assert_eq!(vended.status, 200, "{}", vended.body);
+    let (id, key) = (vended.json()["lease_id"].clone(), vended.json()["access_key_id"].clone());
+    let (shown, whose) =
+        (format!("/api/v1/leases/{}", id.as_str().unwrap()), format!("/api/v1/whose/{}", key.as_str().unwrap()));
+    assert!(world.get("reader", &shown).await.json().get("used").is_none(), "not yet");
+    let (account, caller) = (world.account_id("acme").await, world.caller_of("reader").await);
+    let lease = Some(id.as_str().unwrap().parse().unwrap());
+    let (token, storage, now) = (TokenId::from_bytes([1; 16]), StorageId::from_bytes([1; 16]), world.clock.now());
+    let origin = Provenance { lease, account, caller, token, storage, opened: now };
+    let from = Some("192.0.2.9".parse().unwrap());
+    world.shared.usage.moved(&origin, from, Traffic { requests: 2, bytes_in: 3, bytes_out: 4 }, now);
+    let at = format!("{now:.0}");
+    let used = json!({"first": at, "last": at, "from": "192.0.2.9", "requests": 2, "bytes_in": 3, "bytes_out": 4});
+    for who in ["reader", "boss", "root"] {
+        for path in [&shown, &whose] {
+            assert_eq!(world.get(who, path).await.json()["used"], used, "{who} {path}");
+        }
+    }
+    assert_eq!(world.get("writer", &shown).await.status, 404);
+}
+
+#[tokio::test]
 async fn what_an_account_used_is_shown_by_day() {
     let world = World::new().await;
     assert_eq!(world.get("reader", "/api/v1/me").await.status, 200);
@@ -218,6 +245,29 @@ async fn what_an_account_used_is_shown_by_day() {
     assert!(days.last().unwrap()["requests"].as_u64().unwrap() >= 1, "{days:?}");
     assert_eq!(world.get("boss", "/api/v1/usage?account=globex").await.status, 404);
     assert_eq!(world.get("root", "/api/v1/usage?account=globex").await.status, 200);
+    // What went over the endpoint, of all and of each; whoever may not know of a caller sees nothing of it.
+    let (account, now) = (world.account_id("acme").await, world.clock.now());
+    let (reader, writer) = (world.caller_of("reader").await, world.caller_of("writer").await);
+    for (caller, bytes_in, bytes_out) in [(reader, 0, 700), (writer, 50, 0), (reader, 1, 0)] {
+        let (token, storage) = (TokenId::from_bytes([1; 16]), StorageId::from_bytes([1; 16]));
+        let origin = Provenance { lease: None, account, caller, token, storage, opened: now };
+        world.shared.usage.moved(&origin, None, Traffic { requests: 1, bytes_in, bytes_out }, now);
+    }
+    let last = |shot: &Shot| {
+        let day = shot.json()["days"].as_array().unwrap().last().unwrap().clone();
+        (day["object_requests"].clone(), day["bytes_in"].clone(), day["bytes_out"].clone(), day["credits"].is_u64())
+    };
+    let shot = world.get("boss", "/api/v1/usage?by_caller=true").await;
+    assert_eq!(last(&shot), (json!(3), json!(51), json!(700), true));
+    let row = |name: &str, id: CallerId, requests: u64, came: u64, went: u64| json!({"caller": id.to_string(), "caller_name": name, "object_requests": requests, "bytes_in": came, "bytes_out": went});
+    let (read, wrote) = (row("reader", reader, 2, 1, 700), row("writer", writer, 1, 50, 0));
+    assert_eq!(shot.json()["callers"], json!([read, wrote]));
+    assert_eq!(world.get("writer", "/api/v1/usage?by_caller=true").await.json()["callers"], json!([wrote]));
+    assert_eq!(last(&world.get("boss", "/api/v1/usage?caller=writer").await), (json!(1), json!(50), json!(0), false));
+    assert_eq!(last(&world.get("root", "/api/v1/usage?account=acme&caller=reader").await).1, json!(1));
+    assert_eq!(world.get("reader", "/api/v1/usage?caller=writer").await.status, 404);
+    assert_eq!(world.get("boss", "/api/v1/usage?caller=globex/other").await.status, 404);
+    assert_eq!(world.get("root", "/api/v1/usage?account=acme&caller=globex/other").await.status, 404);
     for bad in ["0", "367", "x", "-1"] {
         assert_eq!(world.get("boss", &format!("/api/v1/usage?days={bad}")).await.status, 422, "{bad}");
     }

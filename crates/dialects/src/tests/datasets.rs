@@ -93,8 +93,8 @@ async fn an_open_dataset_shows_its_newest_file_and_urls_to_it() {
         let leases = world.leases().await;
         let [record] = leases.as_slice() else { panic!("{kind:?}: {leases:?}") };
         assert_eq!((&*record.lease.dialect, record.lease.caller), ("theirstack", world.caller_of("reader").await));
-        assert!(Actions::READ.contains_all(record.lease.scope.actions()));
-        assert!(!record.lease.scope.covers("lake", b"flights/daily-secret/a.parquet", Action::GetObject));
+        assert!(Actions::READ.contains_all(record.lease.rights.actions()));
+        assert!(!record.lease.rights.covers("lake", b"flights/daily-secret/a.parquet", Action::GetObject));
         assert_eq!(record.lease.until.duration_since(record.lease.opened).as_secs(), 3600);
         let signed = world.made.2.signed.lock().unwrap().clone();
         assert_eq!(signed.len(), 1, "nothing is signed for who may not open it");
@@ -255,7 +255,7 @@ async fn where_urls_show_their_credential_it_opens_what_the_answer_names_and_not
         assert!(!scope.covers("vault", b"set00/newer", Action::GetObject));
     }
     // Never one for each row.
-    let vault = world.leases().await.into_iter().filter(|one| one.lease.scope.bucket().as_str() == "vault");
+    let vault = world.leases().await.into_iter().filter(|one| one.lease.rights.bucket().as_str() == "vault");
     assert_eq!(vault.count(), 3, "one to list with, and two for what thirty URLs name");
 }
 

@@ -64,7 +64,7 @@ async fn what_was_vended_opens_the_two_parts_of_the_workspace_and_deletes_nothin
     let leases = world.memory.leases(&LeaseFilter { limit: 9, ..Default::default() }).await.unwrap();
     let [record] = leases.as_slice() else { panic!("{leases:?}") };
     assert_eq!(record.lease.dialect, "dreadnode");
-    let open = |key: &str, action| record.lease.scope.covers("lake", format!("{prefix}/{key}").as_bytes(), action);
+    let open = |key: &str, action| record.lease.rights.covers("lake", format!("{prefix}/{key}").as_bytes(), action);
     for part in ["artifacts/sha256/x", "cas/objects/x"] {
         for action in [Action::GetObject, Action::PutObject, Action::MultipartUpload, Action::AbortUpload] {
             assert!(open(part, action), "{part} {action}");
@@ -84,7 +84,7 @@ async fn a_caller_who_may_only_read_gets_a_key_to_read() {
     let answer = world.get("reader", "/api/v1/org/acme/ws/lab/storage/credentials").await;
     assert_eq!(answer.status, StatusCode::OK);
     let leases = world.memory.leases(&LeaseFilter { limit: 9, ..Default::default() }).await.unwrap();
-    assert_eq!(leases[0].lease.scope.actions(), Access::Read.actions());
+    assert_eq!(leases[0].lease.rights.actions(), Access::Read.actions());
 }
 
 #[tokio::test]
@@ -283,46 +283,8 @@ async fn a_store_that_fails_or_is_too_slow_is_a_gateways_failure() {
     let world = furnished().await;
     let mut page = String::new();
     for kind in [Kind::Upstream, Kind::UpstreamTimeout, Kind::Internal] {
-        let Shared {
-            vending,
-            registry,
-            trail,
-            usage,
-            workspaces,
-            packages,
-            entropy,
-            keyring,
-            parents,
-            leases,
-            shares,
-            identities,
-            signatures,
-            own,
-            logins,
-            console,
-            heavy,
-            bodies,
-        } = &*world.shared;
-        let shared = Arc::new(Shared {
-            vending: Vending { issuer: Arc::new(Failing(kind)), ..vending.clone() },
-            registry: registry.clone(),
-            trail: trail.clone(),
-            usage: usage.clone(),
-            workspaces: workspaces.clone(),
-            packages: packages.clone(),
-            entropy: entropy.clone(),
-            keyring: keyring.clone(),
-            parents: parents.clone(),
-            leases: leases.clone(),
-            shares: shares.clone(),
-            identities: identities.clone(),
-            signatures: signatures.clone(),
-            own: own.clone(),
-            logins: logins.clone(),
-            console: console.clone(),
-            heavy: heavy.clone(),
-            bodies: bodies.clone(),
-        });
+        let vending = Vending { issuer: Arc::new(Failing(kind)), ..world.shared.vending.clone() };
+        let shared = Arc::new(Shared { vending, ..(*world.shared).clone() });
         let dialect = dreadnode::dialect(&shared, dreadnode::Settings::default());
         let app = edge::router(shared, EdgeLimits::default(), vec![dialect]).unwrap();
         let request = Request::get(VEND).header("x-api-key", world.token("writer").await).body(Body::empty()).unwrap();

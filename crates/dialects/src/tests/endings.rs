@@ -141,6 +141,19 @@ async fn the_last_token_of_an_operator_goes_only_when_that_is_said() {
         assert!(refused.body.contains("--new-operator-token") && !refused.body.contains(&root), "{}", refused.body);
     }
     assert_eq!(status(&world, &root).await, 200);
+    // Nor does it end soon by itself.
+    let set = async |secs: i64, query: &str| {
+        let body = json!({"expires_in_secs": secs}).to_string();
+        world.call(&Method::PATCH, &format!("/api/v1/tokens/{id}{query}"), &root, &body).await
+    };
+    let refused = set(86_399, "").await;
+    assert_eq!((refused.status, &refused.json()["field"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!("last_operator")));
+    assert_eq!(set(86_400, "").await.status, StatusCode::OK, "there is time to make another");
+    let (other, _) = world.token_of("root", Some(3600)).await;
+    assert_eq!(set(1800, "").await.status, StatusCode::OK, "another one is there for longer");
+    assert_eq!(delete(other, "").await.status, StatusCode::OK);
+    assert_eq!(set(60, "").await.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(set(60, "?last_operator=true").await.status, StatusCode::OK);
     assert_eq!(delete(id, "?last_operator=true").await.status, StatusCode::OK);
     assert_eq!(status(&world, &root).await, 401);
 }
@@ -253,12 +266,43 @@ async fn an_incident_with_a_token_ends_it_and_what_it_made() {
     let goes_on = &said["still_works"];
     assert_eq!(goes_on[0]["command"], "valetkey token revoke --caller acme/boss", "{other} is left: {goes_on}");
     assert!(goes_on[0]["until"].is_string() && goes_on[1]["what"].as_str().unwrap().contains("changed"), "{goes_on}");
+    let audit = goes_on[1]["command"].as_str().unwrap();
+    assert!(audit.starts_with("valetkey audit --all --since 20"), "{audit}");
     assert_eq!((status(&world, &boss).await, status(&world, &helper).await), (401, 401));
     assert!(!said.to_string().contains(&boss));
     // Again: there is nothing left to end, and it is still said whose it was.
     let again = posted(&world, &root, INCIDENT, &json!({"what": id.to_string()})).await;
     assert_eq!((&again["ended"]["tokens"], &again["ended"]["leases"]), (&json!(0), &json!(0)));
     assert!(again["whose"][0]["revoked"].is_string());
+}
+
+#[tokio::test]
+async fn an_incident_names_everything_that_an_operators_token_may_have_changed() {
+    let world = World::new().await;
+    let (_, other) = world.token_of("root", None).await;
+    let root = world.token("root").await;
+    let said = posted(&world, &root, INCIDENT, &json!({"what": other, "dry_run": true})).await;
+    let rows = said["still_works"].as_array().unwrap();
+    let changed = rows.iter().find(|row| row["what"].as_str().unwrap().starts_with("what its holder changed")).unwrap();
+    for noun in [
+        "accounts",
+        "callers",
+        "groups",
+        "storages",
+        "buckets",
+        "datasets",
+        "grants",
+        "shares",
+        "workspaces",
+        "identity providers",
+        "trust rules",
+        "request rules",
+        "policy sets",
+        "signing keys",
+    ] {
+        assert!(changed["what"].as_str().unwrap().contains(noun), "{noun}: {changed}");
+    }
+    assert!(changed["command"].as_str().unwrap().starts_with("valetkey audit --all --since "), "{changed}");
 }
 
 #[tokio::test]

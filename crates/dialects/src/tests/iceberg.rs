@@ -140,7 +140,7 @@ async fn a_table_is_its_newest_metadata_and_a_credential_for_its_directory() {
         ("t/plain/metadata/x", Action::PutObject, false),
         ("t/plain2/x", Action::GetObject, false),
     ] {
-        assert_eq!(lease.scope.covers("lake", key.as_bytes(), action), inside, "{key}");
+        assert_eq!(lease.rights.covers("lake", key.as_bytes(), action), inside, "{key}");
     }
     let again = get(&world, &format!("{TABLE}/credentials")).await.json();
     assert_eq!(again["storage-credentials"][0]["prefix"], "s3://lake/t/plain");
@@ -152,6 +152,7 @@ async fn a_table_is_its_newest_metadata_and_a_credential_for_its_directory() {
         let request = Request::get(format!("{ROOT}{TABLE}")).header("authorization", format!("Bearer {token}"));
         let request = request.header("x-iceberg-access-delegation", told).body(Body::empty()).unwrap();
         let body = world.send(request).await.json();
+        assert_eq!(body["config"].get("s3.signer.endpoint").is_some(), !vended, "{told}");
         assert_eq!(body["config"].get("s3.secret-access-key").is_some(), vended, "{told}");
         assert_eq!(body["storage-credentials"].as_array().unwrap().is_empty(), !vended, "{told}");
     }
@@ -224,7 +225,6 @@ async fn what_changes_a_table_is_refused_in_the_catalogs_words() {
     for (method, path) in [
         (Method::POST, TABLE.to_owned()),
         (Method::DELETE, TABLE.to_owned()),
-        (Method::POST, format!("{TABLE}/sign")),
         (Method::POST, "/Sales/namespaces/Main/tables".to_owned()),
         (Method::POST, "/Sales/transactions/commit".to_owned()),
     ] {
@@ -286,4 +286,38 @@ async fn what_a_client_has_is_not_sent_again_while_its_credential_is_good_for_a_
     assert_eq!(later.status, StatusCode::OK);
     put(&world, "00003-c.metadata.json", "s3://lake/t/plain", 3);
     assert_eq!(ask(&reader, &tag_of(&later), vended).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_client_gets_an_access_token_for_this_catalog_alone() {
+    let world = world().await;
+    let secret = world.token("reader").await;
+    let id = world.shared.vending.identify(&secret).await.unwrap().token;
+    let ask = async |form: String| {
+        let request = Request::post(format!("{ROOT}/oauth/tokens"));
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        world.send(request.body(Body::from(form)).unwrap()).await
+    };
+    let form = |id: &str, secret: &str| {
+        format!("grant_type=client_credentials&client_id={id}&client_secret={secret}&scope=catalog")
+    };
+    let given = ask(form(&id.to_string(), &secret)).await.json();
+    assert_eq!((&given["token_type"], &given["expires_in"]), (&json!("Bearer"), &json!(3600)));
+    let access = given["access_token"].as_str().unwrap();
+    let with = async |path: &str| world.call(&Method::GET, path, access, "").await.status;
+    assert_eq!(with(&format!("{ROOT}{TABLE}")).await, StatusCode::OK);
+    assert_eq!(with("/delta-sharing/shares").await, StatusCode::UNAUTHORIZED, "it is of another API");
+    assert_eq!(with("/api/v1/me").await, StatusCode::UNAUTHORIZED);
+    for (form, status, code) in [
+        (form("tok_x", &secret), StatusCode::UNAUTHORIZED, "invalid_client"),
+        (form(&id.to_string(), "vkt_x"), StatusCode::UNAUTHORIZED, "invalid_client"),
+        ("grant_type=client_credentials".to_owned(), StatusCode::UNAUTHORIZED, "invalid_client"),
+        ("grant_type=password".to_owned(), StatusCode::BAD_REQUEST, "unsupported_grant_type"),
+        ("x=1&x=2".to_owned(), StatusCode::BAD_REQUEST, "invalid_request"),
+    ] {
+        let refused = ask(form.clone()).await;
+        assert_eq!((refused.status, refused.json()["error"].as_str()), (status, Some(code)), "{form}");
+    }
+    world.clock.advance_secs(3600);
+    assert_eq!(with(&format!("{ROOT}{TABLE}")).await, StatusCode::UNAUTHORIZED, "its time is over");
 }

@@ -574,6 +574,9 @@ async fn an_operator_verifies_the_ledger() {
         let answer = world.get("root", &format!("/api/v1/audit?{bad}")).await;
         assert_eq!((answer.status.as_u16(), &answer.json()["field"]), (422, &json!(field)), "{bad}");
     }
+    let nobody = world.get("root", "/api/v1/audit?caller=acme/nobody").await;
+    assert_eq!((nobody.status.as_u16(), &nobody.json()["field"]), (404, &json!("caller")), "{}", nobody.body);
+    assert_eq!(world.get("root", "/api/v1/audit?caller=acme/boss").await.status, 200);
 }
 
 #[tokio::test]
@@ -605,7 +608,22 @@ async fn a_whole_bucket_grant_is_made_only_when_spelt_out() {
     assert_eq!((&made["whole_bucket"], &made["to"]), (&json!(true), &Value::Null));
     let acme = world.account_id("acme").await;
     let grants = world.memory.grants(acme).await.unwrap();
-    assert_eq!(grants.iter().filter(|grant| *grant.scope.paths() == Paths::Whole).count(), 1);
+    assert_eq!(grants.iter().filter(|grant| *grant.scope.written() == Paths::Whole).count(), 1);
+}
+
+/// The schema of policy files that is checked in is the one the server shows.
+#[tokio::test]
+async fn the_schema_of_policy_files_is_current() {
+    let world = World::new().await;
+    let shown = world.call(&Method::GET, "/schema/policy-v1.json", "", "").await;
+    assert_eq!(shown.status, StatusCode::OK);
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/policy-v1.json");
+    if shown.body != std::fs::read_to_string(path).unwrap_or_default() {
+        let new = format!("{path}.new");
+        std::fs::write(&new, &shown.body).unwrap();
+        panic!("{path} is not current; look at {new} and put it in its place");
+    }
+    assert_eq!(shown.body, crate::native::policy_schema().unwrap(), "what the command line prints");
 }
 
 /// The description that is checked in is the one the server shows, and it describes exactly the routes there are.

@@ -17,6 +17,8 @@ fn asked() -> Vec<Asked> {
     let keys = "/delta-sharing/shares/none/schemas/s/tables/t/temporary-table-credentials";
     let query = "/delta-sharing/shares/none/schemas/s/tables/t/query";
     let changes = "/delta-sharing/shares/none/schemas/s/tables/t/changes";
+    let volume = "/delta-sharing/shares/none/schemas/s/volumes/v/temporary-volume-credentials";
+    let files = "/api/2.1/unity-catalog/temporary-volume-credentials";
     let sts = "/sts?Action=AssumeRoleWithWebIdentity&Version=2011-06-15";
     let data = "/v20180820/accessgrantsinstance/dataaccess?target=s3://lake/none&permission=READ";
     let unclear = "/v20180820/accessgrantsinstance/dataaccess?target=s3://lake/none&permission=READ&ttl=1";
@@ -59,6 +61,15 @@ fn asked() -> Vec<Asked> {
         at("sharing", &post, keys, "reader", "", Kind::NotFound(Noun::Share)),
         at("r2", &post, "/accounts/x/r2/temp-access-credentials", "reader", "[]", Kind::Malformed),
         at("sharing", &get, changes, "reader", "", Kind::NotFound(Noun::Share)),
+        at("sharing", &post, volume, "reader", "", Kind::NotFound(Noun::Share)),
+        at(
+            "unity",
+            &post,
+            files,
+            "reader",
+            r#"{"volume_id":"x","operation":"READ_VOLUME"}"#,
+            Kind::NotFound(Noun::Table),
+        ),
         at("sharing", &post, query, "reader", "{}", Kind::NotFound(Noun::Share)),
         at("sts", &post, sts, "reader", "RoleArn=arn:aws:iam:::role/none", Kind::NotFound(Noun::Grant)),
         at("sts", &post, sts, "reader", "DurationSeconds=1", Kind::Invalid),

@@ -177,7 +177,17 @@ async fn what_was_made_by_hand_is_adopted_as_it_is_and_what_drifts_is_told() {
         world.memory.grants(acme).await.unwrap().into_iter().find(|grant| grant.name.as_str() == "work").unwrap();
     let body = json!({"access": "read"}).to_string();
     let token = world.token("root").await;
-    let changed = world.call(&Method::PATCH, &format!("/api/v1/grants/{}", work.id), &token, &body).await;
+    let path = format!("/api/v1/grants/{}", work.id);
+    let refused = world.call(&Method::PATCH, &path, &token, &body).await;
+    assert_eq!((refused.status.as_u16(), &refused.json()["field"]), (409, &json!("valetkey-break-glass")));
+    assert!(refused.body.contains("the policy set `platform` owns this grant"), "{}", refused.body);
+    let removed = world.call(&Method::DELETE, &path, &token, "").await;
+    assert_eq!(removed.status.as_u16(), 409, "{}", removed.body);
+    let dry = world.call(&Method::PATCH, &format!("{path}?dry_run=true"), &token, &body).await;
+    assert_eq!(dry.status.as_u16(), 200, "{}", dry.body);
+    let mut request = world.asking(&Method::PATCH, &path, &token, &body).await;
+    request.headers_mut().insert("valetkey-break-glass", http::HeaderValue::from_static("an outage"));
+    let changed = world.send(request).await;
     assert_eq!(changed.status.as_u16(), 200, "{}", changed.body);
     let drift = world.get("root", "/api/v1/policy?owner=platform").await.json()["drift"].clone();
     assert_eq!((&drift[0]["thing"], &drift[0]["how"]), (&json!("grant/acme/work"), &json!("changed")));
@@ -218,11 +228,112 @@ async fn what_a_document_cannot_mean_is_refused_by_its_place() {
         assert!(shot.body.contains(said), "{pointer} {value}: {}", shot.body);
     }
     for (pointer, name) in
-        [("", "storages"), ("/accounts/team-a", "groups"), ("/accounts/team-a/grants/load", "conditions")]
+        [("", "storages"), ("/accounts/team-a", "workspaces"), ("/accounts/team-a/grants/load", "conditions")]
     {
         let mut wanted = document("team/in");
         wanted.pointer_mut(pointer).unwrap()[name] = json!({});
         let shot = send(&world, "plan", json!({"document": wanted})).await;
         assert!(shot.status.as_u16() >= 400 && shot.body.contains(name), "{name}: {}", shot.body);
+    }
+}
+
+/// The document with people who are known by an identity provider's word, and a group of theirs.
+fn with_people() -> Value {
+    let mut wanted = document("team/in");
+    wanted["owns"]["identity_providers"] = json!(["sso"]);
+    wanted["identity_providers"] = json!({"sso": {
+        "issuer": "https://id.example.com/",
+        "audiences": ["valetkey"],
+        "leeway": "90s",
+        "rules": [{"name": "people", "account": "team-a", "caller": "p-{subject}", "claims": ["team=eng"], "outlive": "1h"}],
+    }});
+    wanted["accounts"]["team-a"]["groups"] =
+        json!({"eng": {"members": ["etl"], "provider": "sso", "claims": ["team=eng"]}});
+    wanted["accounts"]["team-a"]["credits_per_vend"] = json!(0);
+    wanted["accounts"]["team-a"]["grants"]["load"]["to"] = json!(["group:eng"]);
+    wanted["tests"].as_array_mut().unwrap()[1] =
+        json!({"nobody": true, "except": ["team-a/etl", "team-a/group:eng"], "can": ["write s3://lake/team/"]});
+    wanted["tests"].as_array_mut().unwrap().push(json!(
+        {"as": "team-a/ana", "provider": "sso", "claims": {"team": "eng"}, "can": ["write s3://lake/team/in/"]}
+    ));
+    wanted
+}
+
+#[tokio::test]
+async fn groups_and_identity_providers_come_of_a_document() {
+    let world = World::new().await;
+    let wanted = with_people();
+    let planned = plan(&world, &wanted).await;
+    let ops: Vec<_> = planned["objects"].as_array().unwrap().iter().map(|one| one["thing"].as_str().unwrap()).collect();
+    assert!(ops.contains(&"group/team-a/eng") && ops.contains(&"identity_provider/sso"), "{ops:?}");
+    assert_eq!((&planned["tests"], &planned["failed"]), (&json!(4), &json!([])), "{planned}");
+    applied(&world, &wanted).await;
+    let exported = world.get("root", "/api/v1/policy?owner=platform").await.json();
+    assert_eq!(exported["drift"], json!([]));
+    for document in [&wanted, &exported["document"]] {
+        let again = plan(&world, document).await;
+        assert_eq!((&again["objects"], &again["access"]), (&json!([]), &json!([])));
+    }
+    assert_eq!(exported["document"]["identity_providers"], wanted["identity_providers"]);
+    assert_eq!(exported["document"]["accounts"]["team-a"]["groups"], wanted["accounts"]["team-a"]["groups"]);
+    // Who leaves a group loses what the group opened; and what was opened by it ends.
+    let token = world.token("etl").await;
+    let body = json!({"bucket": "lake", "prefix": "team/in", "access": "write"}).to_string();
+    let vended = world.call(&Method::POST, "/api/v1/credentials", &token, &body).await;
+    assert_eq!(vended.status.as_u16(), 200, "{}", vended.body);
+    let mut less = wanted.clone();
+    less["accounts"]["team-a"]["groups"]["eng"]["members"] = json!(["ana"]);
+    less["tests"] = json!([]);
+    let planned = plan(&world, &less).await;
+    assert_eq!(planned["objects"][0]["fields"][0]["field"], "members", "{planned}");
+    let whose = |row: &Value| (row["callers"].clone(), row["added"].as_array().unwrap().len());
+    let rows: Vec<_> = planned["access"].as_array().unwrap().iter().map(whose).collect();
+    assert!(rows.contains(&(json!(["ana"]), 1)) && rows.contains(&(json!(["etl"]), 0)), "{planned}");
+    assert_eq!(planned["leases"]["ended"], 1);
+    let kept = json!({"document": less, "revision": planned["revision"], "keep_leases": true});
+    let done = send(&world, "apply", kept).await;
+    assert_eq!((done.status.as_u16(), &done.json()["leases_ended"]), (200, &json!(0)), "{}", done.body);
+    // By hand neither is changed.
+    let path = "/api/v1/groups/team-a%2Feng";
+    let token = world.token("root").await;
+    for (method, path, body) in [
+        (Method::PATCH, path, json!({"remove": ["ana"]}).to_string()),
+        (Method::DELETE, path, String::new()),
+        (Method::PATCH, "/api/v1/identity-providers/sso", json!({"leeway_secs": 1}).to_string()),
+        (Method::DELETE, "/api/v1/identity-providers/sso/rules/people", String::new()),
+        (Method::DELETE, "/api/v1/identity-providers/sso", String::new()),
+    ] {
+        let refused = world.call(&method, path, &token, &body).await;
+        assert_eq!(refused.status.as_u16(), 409, "{method} {path}: {}", refused.body);
+    }
+}
+
+#[tokio::test]
+async fn what_groups_and_identity_providers_cannot_mean_is_refused_by_its_place() {
+    let world = World::new().await;
+    for (pointer, value, said) in [
+        ("/accounts/team-a/groups/eng/members/0", json!("nobody"), "there is no caller `team-a/nobody`"),
+        ("/accounts/team-a/groups/eng/provider", json!("nosuch"), "there is no identity provider `nosuch`"),
+        ("/accounts/team-a/groups/eng/claims", json!(["team"]), "claims"),
+        ("/identity_providers/sso/preset", json!("gitlub"), "preset"),
+        ("/identity_providers/sso/audiences", json!([]), "without one, a token made for anybody would be taken"),
+        ("/identity_providers/sso/issuer", json!("http://id.example.com"), "has to start with https://"),
+        ("/identity_providers/sso/leeway", json!("1h"), "leeway_secs"),
+        ("/identity_providers/sso/leeway", json!("90"), "length of time"),
+        ("/identity_providers/sso/rules/0/account", json!("nosuch"), "there is no account `nosuch`"),
+        ("/identity_providers/sso/rules/0/caller", json!("{a}{b}"), "caller"),
+        ("/identity_providers/sso/rules/0/role", json!("king"), "role"),
+        ("/owns/identity_providers", json!([]), "identity_provider/sso is not among what `owns` names"),
+    ] {
+        let mut wanted = with_people();
+        let (within, last) = pointer.rsplit_once('/').unwrap();
+        let place = wanted.pointer_mut(within).unwrap();
+        match last.parse::<usize>() {
+            Ok(number) => place[number] = value.clone(),
+            Err(_) => place[last] = value.clone(),
+        }
+        let shot = send(&world, "plan", json!({"document": wanted})).await;
+        assert_eq!(shot.status.as_u16(), 422, "{pointer} {value}: {}", shot.body);
+        assert!(shot.body.contains(said), "{pointer} {value}: {}", shot.body);
     }
 }

@@ -131,3 +131,56 @@ async fn a_caller_is_looked_at_before_it_is_made_suspended_served_or_removed() {
     let other = own.world.call(&Method::DELETE, "/api/v1/accounts/globex/callers/reader?dry_run=true", &boss, "").await;
     assert_eq!(other.status, 404, "{}", other.body);
 }
+
+#[tokio::test]
+async fn an_account_is_looked_at_before_it_is_suspended_served_or_renamed() {
+    let own = Own::new().await;
+    own.grant("own", json!("reader"), "previews/own").await;
+    let template = json!({
+        "account": "acme", "name": "home", "to": null, "bucket": "lake", "prefix": "home/{account.name}/{caller.name}",
+        "template": true,
+    });
+    own.ask(Method::POST, GRANTS, &template).await;
+    let path = "/api/v1/accounts/acme";
+    let vended = json!({ "bucket": "lake", "prefix": "previews/own" });
+    let vend = async || own.world.post("reader", "/api/v1/credentials", &vended.to_string()).await.status;
+    assert_eq!(vend().await, 200);
+    let suspended = own.dry(Method::PATCH, path, &json!({ "standing": "suspended" })).await;
+    assert!(suspended.iter().any(|row| row.contains("s3://lake/previews/own/")), "{suspended:?}");
+    assert!(suspended.iter().all(|row| row.contains(" + -")), "nothing is gained: {suspended:?}");
+    let told = own.ask(Method::PATCH, &format!("{path}?dry_run=true"), &json!({ "standing": "suspended" })).await;
+    assert_eq!((&told["dry_run"], &told["ended"], &told["standing"]), (&json!(true), &json!(1), &json!("active")));
+    assert_eq!(vend().await, 200, "nothing was done");
+    // Another name moves what is filled in with it, and nothing else.
+    let moved = own.dry(Method::PATCH, path, &json!({ "name": "apex" })).await;
+    assert!(moved.iter().any(|row| row.contains("s3://lake/home/apex/reader/")), "{moved:?}");
+    assert!(moved.iter().all(|row| row.contains("home/acme/") && !row.contains("previews")), "{moved:?}");
+    let of_caller = own.dry(Method::PATCH, &format!("{path}/callers/reader"), &json!({ "name": "lector" })).await;
+    let both = |row: &String| row.contains("home/acme/lector/") || row.contains("home/acme/reader/");
+    assert!(of_caller.iter().any(both) && of_caller.iter().all(|row| row.contains("home/")), "{of_caller:?}");
+    assert_eq!(own.dry(Method::PATCH, path, &json!({ "credits_per_vend": 3 })).await, Vec::<String>::new());
+    own.ask(Method::PATCH, path, &json!({ "standing": "suspended" })).await;
+    let served = own.dry(Method::PATCH, path, &json!({ "standing": "active" })).await;
+    assert!(served.iter().any(|row| row.contains("s3://lake/previews/own/")), "{served:?}");
+    assert!(served.iter().all(|row| row.ends_with(" -")), "nothing is lost: {served:?}");
+    let again = own.dry(Method::PATCH, path, &json!({ "standing": "suspended" })).await;
+    assert_eq!(again, Vec::<String>::new(), "it is suspended already");
+}
+
+#[tokio::test]
+async fn a_workspace_is_looked_at_before_it_is_made() {
+    let own = Own::new().await;
+    let body = json!({
+        "account": "acme", "key": "lab", "bucket": "lake", "prefix": "lab", "callers": ["reader"], "access": "read",
+    });
+    let path = "/api/v1/workspaces";
+    let rows = own.dry(Method::POST, path, &body).await;
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    assert!(rows[0].starts_with("reader true +s3://lake/lab/artifacts/") && rows[0].ends_with(" -"), "{rows:?}");
+    let listed = own.ask(Method::GET, &format!("{path}?account=acme"), &Value::Null).await;
+    assert!(listed["workspaces"].as_array().unwrap().iter().all(|one| one["key"] != "lab"), "{listed}");
+    assert_eq!(own.ask(Method::POST, path, &body).await["key"], "lab");
+    assert_eq!(own.dry(Method::POST, path, &json!({
+        "account": "acme", "key": "lab2", "bucket": "lake", "prefix": "lab", "callers": ["reader"], "access": "read",
+    })).await, Vec::<String>::new(), "what is had already is nothing new");
+}

@@ -12,7 +12,7 @@ use valetkey_core::lease::{Provenance, Revoker};
 use valetkey_core::nouns::parent::{NewParent, ParentAdmin as _, Parents as _, Permission};
 use valetkey_core::nouns::registry::{Catalog as _, Registry as _};
 use valetkey_core::port::Revocations as _;
-use valetkey_core::scope::{Action, Actions, Path, Paths, Scope};
+use valetkey_core::scope::{Action, Actions, Path, Paths, Rights};
 use valetkey_core::time::Clock as _;
 use valetkey_core::token::{Maker, PlainToken};
 
@@ -68,9 +68,9 @@ impl Parent {
     }
 
     /// What an answer's session token opens.
-    fn scope(shot: &Shot) -> Scope {
-        let Carried::Here(scope) = Self::claims(shot).reach else { panic!("carried with its lease") };
-        scope
+    fn rights(shot: &Shot) -> Rights {
+        let Carried::Here(rights) = Self::claims(shot).reach else { panic!("carried with its lease") };
+        rights
     }
 
     fn claims(shot: &Shot) -> Claims {
@@ -138,12 +138,12 @@ async fn the_permissions_are_what_they_are_at_the_endpoint() {
     let parent = parent(Permission::AdminReadWrite).await;
     for permission in Permission::ALL {
         let shot = parent.ask(&json!({"permission": permission.as_str()})).await;
-        assert_eq!(Parent::scope(&shot).actions(), permission.actions(), "{permission:?}");
+        assert_eq!(Parent::rights(&shot).actions(), permission.actions(), "{permission:?}");
         // Configuration belongs to no path.
         let shot = parent.ask(&json!({"permission": permission.as_str(), "objects": ["a"]})).await;
-        let scope = Parent::scope(&shot);
+        let scope = Parent::rights(&shot);
         assert!(!scope.actions().contains(Action::GetBucketConfig), "{permission:?}");
-        assert_eq!(*scope.paths(), Paths::only([Path::object(b"a").unwrap()]).unwrap());
+        assert_eq!(scope.parts().places(), Paths::only([Path::object(b"a").unwrap()]).unwrap());
     }
 }
 
@@ -163,7 +163,7 @@ async fn prefixes_are_raw_and_objects_exact_and_an_empty_list_adds_nothing() {
         (json!({"prefixes": ["x"], "objects": []}), Paths::only([prefix("x")]).unwrap()),
     ] {
         let shot = parent.ask(&changes).await;
-        assert_eq!(*Parent::scope(&shot).paths(), paths, "{changes}");
+        assert_eq!(Parent::rights(&shot).parts().places(), paths, "{changes}");
     }
 }
 
@@ -197,7 +197,7 @@ async fn lifetimes_are_whole_seconds_however_they_are_written() {
 async fn actions_narrow_and_what_they_cannot_express_is_refused() {
     let parent = parent(Permission::AdminReadWrite).await;
     let actions = json!({"permission": "object-read-write", "actions": ["GetObject", "HeadObject", "PutObject"]});
-    let scope = Parent::scope(&parent.ask(&actions).await);
+    let scope = Parent::rights(&parent.ask(&actions).await);
     assert_eq!(scope.actions(), Actions::of(&[Action::GetObject, Action::PutObject]));
     for bad in [json!([]), json!(["HeadObject"]), json!(["Fly"]), json!("GetObject"), json!([1]), json!(["PutObject"])]
     {
@@ -550,7 +550,7 @@ async fn a_list_that_is_null_adds_nothing_beside_one_that_narrows() {
     ] {
         let body = parent.body(&json!({})).replace('}', added);
         let shot = parent.world.call(&Method::POST, &parent.path(), parent.token.reveal(), &body).await;
-        assert_eq!(*Parent::scope(&shot).paths(), Paths::only([path.unwrap()]).unwrap(), "{added}");
+        assert_eq!(Parent::rights(&shot).parts().places(), Paths::only([path.unwrap()]).unwrap(), "{added}");
     }
 }
 

@@ -80,6 +80,17 @@ async fn what_is_approved_is_vended_until_it_ends_and_is_explained() {
     assert_eq!(refused.status, StatusCode::FORBIDDEN, "{}", refused.body);
     let seen = world.get("boss", &format!("{REQUESTS}/{id}")).await.json();
     assert_eq!((&seen["may_decide"], &seen["may_cancel"]), (&json!(true), &json!(false)));
+    // Looked at first: what it would open; and only by who may approve it.
+    let look = format!("{REQUESTS}/{id}/approve?dry_run=true");
+    let looked = world.post("boss", &look, "").await;
+    assert_eq!(looked.status, StatusCode::OK, "{}", looked.body);
+    let change = &looked.json()["access_changes"][0];
+    assert_eq!((&change["callers"], &change["removed"]), (&json!(["reader"]), &json!([])), "{change}");
+    assert_eq!(change["added"], json!([{ "path": "s3://lake/flights/weekly/", "except": [] }]), "{change}");
+    for who in ["reader", "writer"] {
+        assert!(world.post(who, &look, "").await.status.is_client_error(), "{who}");
+    }
+    assert_eq!(world.get("boss", &format!("{REQUESTS}/{id}")).await.json()["state"], "pending");
     let done = world.post("boss", &format!("{REQUESTS}/{id}/approve"), r#"{"note":"be careful"}"#).await;
     assert_eq!(done.status, StatusCode::OK, "{}", done.body);
     let done = done.json();

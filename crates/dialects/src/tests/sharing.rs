@@ -10,10 +10,8 @@ use valetkey_core::grant::Grantee;
 use valetkey_core::id::ShareId;
 use valetkey_core::lease::{LeaseRecord, Revoker};
 use valetkey_core::nouns::registry::{Catalog as _, LeaseFilter, Registry as _};
-use valetkey_core::nouns::share::{
-    History, LinkCode, NewTable, ProfileKind, ProfileLink, Recipient, ShareAdmin as _, SharedName, Shares as _,
-    TableAccess, TableRoot,
-};
+use valetkey_core::nouns::share::{LinkCode, ProfileKind, ProfileLink, Recipient, ShareAdmin as _, Shares as _};
+use valetkey_core::nouns::table::{History, NewTable, SharedName, TableAccess, TableRoot};
 use valetkey_core::time::{Clock as _, Lifetime};
 
 use super::world::{Shot, World, bucket};
@@ -23,6 +21,8 @@ pub(super) const TABLE: &str = "/delta-sharing/shares/Sales/schemas/main/tables"
 impl World {
     fn table_at(&self, schema: &str, name: &str, root: &str) -> NewTable {
         NewTable {
+            id: (),
+            share: (),
             schema: SharedName::part(schema).unwrap(),
             name: SharedName::part(name).unwrap(),
             storage: self.storage,
@@ -37,7 +37,11 @@ impl World {
 
     /// Shares `Sales` with `acme`, and `Secret` with nobody.
     pub(super) async fn sharing() -> Self {
-        let world = Self::new().await;
+        Self::sharing_in(Self::new().await).await
+    }
+
+    /// The same, of a world whose buckets are wherever they are.
+    pub(super) async fn sharing_in(world: Self) -> Self {
         let now = world.clock.now();
         let provider = world.account_id("globex").await;
         let shares = &world.memory;
@@ -63,7 +67,7 @@ impl World {
         world
     }
 
-    async fn sales(&self) -> ShareId {
+    pub(super) async fn sales(&self) -> ShareId {
         let all = self.memory.shares().await.unwrap();
         all.iter().find(|share| share.name.as_str() == "Sales").unwrap().id
     }
@@ -89,7 +93,7 @@ impl World {
         self.memory.add_recipient(recipient, by).await.unwrap();
     }
 
-    async fn ask(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Shot {
+    pub(super) async fn ask(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Shot {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
@@ -100,7 +104,7 @@ impl World {
         self.send(request.body(Body::from(body.to_owned())).unwrap()).await
     }
 
-    async fn query(&self, table: &str, capabilities: &str, body: &str) -> Shot {
+    pub(super) async fn query(&self, table: &str, capabilities: &str, body: &str) -> Shot {
         // Leases are listed by the millisecond they were opened in.
         self.clock.advance_secs(1);
         let path = format!("{TABLE}/{table}/query");
@@ -112,7 +116,7 @@ impl World {
         self.post("reader", &format!("{TABLE}/{table}/temporary-table-credentials"), body).await
     }
 
-    async fn newest_lease(&self) -> LeaseRecord {
+    pub(super) async fn newest_lease(&self) -> LeaseRecord {
         let filter = LeaseFilter { limit: 1, ..LeaseFilter::default() };
         self.memory.leases(&filter).await.unwrap().remove(0)
     }
@@ -240,13 +244,13 @@ async fn keys_open_the_tables_directory_to_read_and_nothing_else() {
     });
     let lease = world.newest_lease().await.lease;
     assert_eq!(shot.json()["credentials"]["expirationTime"], lease.until.as_millisecond());
-    assert_eq!(format!("{:?}", lease.scope.paths()), "Only({directory(`t/plain`)})");
-    assert_eq!(lease.scope.actions().to_string(), "get-object, list-bucket");
+    assert_eq!(format!("{:?}", lease.rights.parts().places()), "Only({directory(`t/plain`)})");
+    assert_eq!(lease.rights.actions().to_string(), "get-object, list-bucket");
     for (key, inside) in
         [("t/plain/_delta_log/0.json", true), ("t/plain2/x", false), ("t/plain-secret", false), ("t", false)]
     {
         assert_eq!(
-            lease.scope.covers("lake", key.as_bytes(), valetkey_core::scope::Action::GetObject),
+            lease.rights.covers("lake", key.as_bytes(), valetkey_core::scope::Action::GetObject),
             inside,
             "{key}"
         );
@@ -265,7 +269,7 @@ async fn a_narrower_location_is_vended_and_echoed_as_asked() {
         let shot = world.credentials(table, &json!({"location": location}).to_string()).await;
         assert_eq!(shot.json()["credentials"]["location"], location, "{}", shot.body);
         let lease = world.newest_lease().await.lease;
-        assert_eq!(format!("{:?}", lease.scope.paths()), format!("Only({{directory(`{opens}`)}})"));
+        assert_eq!(format!("{:?}", lease.rights.parts().places()), format!("Only({{directory(`{opens}`)}})"));
     }
     let before = world.newest_lease().await.lease.id;
     for location in
@@ -401,8 +405,11 @@ async fn urls_of_an_answer_come_of_one_lease_of_the_tables_directory() {
     let world = World::sharing().await;
     world.query("spread", "", "{}").await;
     let lease = world.newest_lease().await.lease;
-    assert_eq!(format!("{:?}", lease.scope.paths()), "Only({directory(`aux/spread`), directory(`t/spread`)})");
-    assert_eq!(lease.scope.actions().to_string(), "get-object");
+    assert_eq!(
+        format!("{:?}", lease.rights.parts().places()),
+        "Only({directory(`aux/spread`), directory(`t/spread`)})"
+    );
+    assert_eq!(lease.rights.actions().to_string(), "get-object");
     assert_eq!(lease.until.duration_since(lease.opened).as_secs(), 3600);
     // An answer without files costs none, a refused one neither.
     let none = r#"{"jsonPredicateHints":"{\"op\":\"equal\",\"children\":[{\"op\":\"column\",\"name\":\"day\"},{\"op\":\"literal\",\"value\":\"2026-07-09\",\"valueType\":\"date\"}]}"}"#;

@@ -8,10 +8,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use valetkey_core::credential::Credential;
 use valetkey_core::name::BucketName;
-use valetkey_core::nouns::table::{ListPage, VendedLists};
-use valetkey_core::nouns::table::{Listed, ObjectFiles};
+use valetkey_core::nouns::table::{ListPage, Listed, ObjectFiles, VendedFiles, VendedLists};
 use valetkey_core::port::{SignedUrls, UrlSigner};
-use valetkey_core::scope::{Action, Scope};
+use valetkey_core::scope::{Action, Rights};
 use valetkey_core::storage::{Storage, StorageKind};
 use valetkey_core::{Error, Kind, Secret};
 use valetkey_testkit::memory::Files;
@@ -30,7 +29,9 @@ pub(super) struct Stock {
     pub(super) files: Files,
     pub(super) moods: Mutex<HashMap<&'static str, Mood>>,
     /// The credential and the scope that each URL was signed with.
-    pub(super) signed: Mutex<Vec<(String, Scope)>>,
+    pub(super) signed: Mutex<Vec<(String, Rights)>>,
+    /// What was read with, elsewhere.
+    pub(super) lent: Mutex<Vec<Arc<Credential>>>,
     /// Whether URLs show their credential.
     pub(super) shows: Mutex<bool>,
 }
@@ -87,6 +88,56 @@ impl ObjectFiles for Stock {
     }
 }
 
+/// What reads with what was vended, and keeps what that was.
+struct Lent {
+    stock: Arc<Stock>,
+    credential: Arc<Credential>,
+}
+
+impl VendedFiles for Stock {
+    fn with(self: Arc<Self>, credential: Arc<Credential>) -> Arc<dyn ObjectFiles> {
+        Arc::new(Lent { stock: self, credential })
+    }
+}
+
+impl Lent {
+    fn check(&self, storage: &Storage) {
+        assert!(!storage.kind.is_ours());
+        self.stock.lent.lock().unwrap().push(self.credential.clone());
+    }
+}
+
+#[async_trait]
+impl ObjectFiles for Lent {
+    async fn get(
+        &self,
+        storage: &Storage,
+        bucket: &BucketName,
+        key: &[u8],
+        range: Option<Range<u64>>,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        self.check(storage);
+        self.stock.files.get(storage, bucket, key, range).await
+    }
+
+    async fn head(&self, storage: &Storage, bucket: &BucketName, key: &[u8]) -> Result<Option<Listed>, Error> {
+        self.check(storage);
+        self.stock.files.head(storage, bucket, key).await
+    }
+
+    async fn list(
+        &self,
+        storage: &Storage,
+        bucket: &BucketName,
+        prefix: &[u8],
+        after: &[u8],
+        limit: usize,
+    ) -> Result<Vec<Listed>, Error> {
+        self.check(storage);
+        self.stock.files.list(storage, bucket, prefix, after, limit).await
+    }
+}
+
 #[async_trait]
 impl VendedLists for Stock {
     async fn page(
@@ -109,6 +160,7 @@ impl VendedLists for Stock {
     }
 }
 
+#[async_trait]
 impl UrlSigner for Stock {
     fn signs(
         &self,
@@ -131,21 +183,21 @@ impl UrlSigner for Stock {
         &self,
         storage: &Storage,
         credential: &Credential,
-        scope: &Scope,
+        rights: &Rights,
         key: &[u8],
         now: Timestamp,
         until: Timestamp,
     ) -> Result<Secret<String>, Error> {
-        assert!(scope.covers(scope.bucket().as_str(), key, Action::GetObject), "outside of what was vended");
-        self.signed.lock().unwrap().push((credential.s3()?.access_key_id.clone(), scope.clone()));
-        Ok(self.signs(storage, credential, scope.bucket(), now, until)?.url(key))
+        assert!(rights.covers(rights.bucket().as_str(), key, Action::GetObject), "outside of what was vended");
+        self.signed.lock().unwrap().push((credential.s3()?.access_key_id.clone(), rights.clone()));
+        self.signs(storage, credential, rights.bucket(), now, until)?.url(key)
     }
 }
 
 struct Plainly(BucketName);
 
 impl SignedUrls for Plainly {
-    fn url(&self, key: &[u8]) -> Secret<String> {
-        Secret::new(format!("https://signed/{}/{}", self.0, key.escape_ascii()))
+    fn url(&self, key: &[u8]) -> Result<Secret<String>, Error> {
+        Ok(Secret::new(format!("https://signed/{}/{}", self.0, key.escape_ascii())))
     }
 }

@@ -36,6 +36,7 @@ async fn a_store_is_configured_and_changed_and_its_secrets_are_never_shown() {
         "region": "eu-west-1", "min_ttl_secs": 60, "max_ttl_secs": 3600, "revocation": "expiry-only",
         "settings": {"role_arn": "arn:aws:iam::123456789012:role/lake", "region": "eu-west-1"}, "has_secrets": true,
         "sharing": "anyone", "calls_per_sec": 20, "burst": 40,
+        "health": {"state": "unknown", "last_worked": null, "last_failed": null, "reason": null, "failures": 0},
     });
     expected["id"] = made.json()["id"].clone();
     assert_eq!(made.json(), expected);
@@ -165,4 +166,35 @@ async fn a_store_ends_what_it_gave_where_it_has_a_way() {
     post(&world, "root", "/api/v1/storages", &blob).await;
     let refused = post(&world, "root", "/api/v1/storages/blob/revocations", &json!({})).await;
     assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", refused.body);
+}
+
+#[tokio::test]
+async fn it_is_told_how_a_storage_answers_and_of_ours_nothing() {
+    let world = World::new().await;
+    let made = post(&world, "root", "/api/v1/storages", &aws()).await.json();
+    let watched = world.shared.health.of(made["id"].as_str().unwrap().parse().unwrap());
+    let told = async || {
+        let listed = world.get("root", "/api/v1/storages").await.json();
+        let of = |name: &str| {
+            let all = listed["storages"].as_array().unwrap();
+            all.iter().find(|one| one["name"] == name).unwrap()["health"].clone()
+        };
+        assert_eq!(of("local"), Value::Null);
+        of("aws")
+    };
+    let start = world.clock.now();
+    watched.worked();
+    let working = json!({
+        "state": "working", "last_worked": format!("{start:.0}"), "last_failed": null, "reason": null, "failures": 0,
+    });
+    assert_eq!(told().await, working);
+    world.clock.advance_secs(60);
+    watched.failed(valetkey_core::Kind::UpstreamTimeout);
+    watched.failed(valetkey_core::Kind::Upstream);
+    let failing = told().await;
+    assert_eq!((&failing["state"], &failing["failures"]), (&json!("failing"), &json!(2)), "{failing}");
+    assert_eq!((&failing["reason"], &failing["last_worked"]), (&json!("upstream"), &working["last_worked"]));
+    // A change of its settings is no answer of it.
+    patch(&world, "root", "/api/v1/storages/aws", &json!({"max_ttl_secs": 1800})).await;
+    assert_eq!(told().await, failing);
 }

@@ -183,8 +183,8 @@ fn claims(key: &Key) -> Claims {
 
 /// Bucket, paths and actions of a key.
 fn opens(key: &Key) -> (String, Paths, Actions) {
-    let Carried::Here(scope) = claims(key).reach else { panic!("the scope is kept elsewhere") };
-    (scope.bucket().to_string(), scope.paths().clone(), scope.actions())
+    let Carried::Here(rights) = claims(key).reach else { panic!("the rights are kept elsewhere") };
+    (rights.bucket().to_string(), rights.parts().places(), rights.actions())
 }
 
 fn refusal(shot: &Shot) -> (u16, String) {
@@ -534,6 +534,51 @@ async fn an_identity_token_assumes_what_its_caller_was_granted() {
 }
 
 #[tokio::test]
+async fn a_policy_may_allow_different_things_in_different_places() {
+    let held = Held::new().await;
+    let policy = |write: &str, list: &str| {
+        format!(
+            r#"{{"Version":"2012-10-17","Statement":[
+            {{"Effect":"Allow","Action":"s3:GetObject","Resource":["arn:aws:s3:::vault/x","arn:aws:s3:::vault/x/*"]}},
+            {{"Effect":"Allow","Action":"s3:PutObject","Resource":"arn:aws:s3:::vault/{write}"}},
+            {{"Effect":"Allow","Action":"s3:ListBucket","Resource":"arn:aws:s3:::vault","Condition":{{"StringLike":{{"s3:prefix":"{list}"}}}}}}]}}"#
+        )
+    };
+    let rights = |shot: &Shot| {
+        let Carried::Here(rights) = claims(&key_of(shot)).reach else { panic!("the rights are kept elsewhere") };
+        rights
+    };
+    let prefix = |start: &str| Paths::only([Path::prefix(start.as_bytes()).unwrap()]).unwrap();
+    let shot = held.assume(&held.parent, "valetkey", &[("Policy", &policy("x/tmp/*", "x/*"))]).await;
+    let own = rights(&shot);
+    assert_eq!(own.parts().iter().count(), 2);
+    assert_eq!(own.paths_of(Action::GetObject), Some(&directory("x")));
+    assert_eq!(own.paths_of(Action::ListBucket), Some(&directory("x")));
+    assert_eq!(own.paths_of(Action::PutObject), Some(&prefix("x/tmp/")));
+    assert_eq!(own.paths_of(Action::DeleteObject), None);
+    // Narrowed once more: both parts, each to what is left of it.
+    let key = key_of(&shot);
+    for action in ["AssumeRole", "GetScopedCredentials"] {
+        let narrower = policy("x/tmp/a*", "x/tmp/*");
+        let shot = held.ask(&key, &[("Action", action), ("Policy", &narrower)]).await;
+        let less = rights(&shot);
+        assert_eq!(less.paths_of(Action::PutObject), Some(&prefix("x/tmp/a")), "{action}");
+        assert_eq!(less.paths_of(Action::ListBucket), Some(&prefix("x/tmp/")), "{action}");
+        assert!(own.cover_rights(&less) && !less.cover_rights(&own), "{action}");
+        // What the key does not open is not given by a policy that names it.
+        let wider = policy("*", "*");
+        let shot = held.ask(&key, &[("Action", action), ("Policy", &wider)]).await;
+        assert_eq!(rights(&shot), own, "{action}");
+        let elsewhere = policy("y/*", "y/*");
+        let shot = held.ask(&key, &[("Action", action), ("Policy", &elsewhere)]).await;
+        assert_eq!(rights(&shot).actions(), Actions::of(&[Action::GetObject]), "{action}");
+    }
+    // Of a grant by its name, too.
+    let shot = held.assume(&held.parent, "job.vault", &[("Policy", &policy("x/tmp/*", "x/*"))]).await;
+    assert_eq!(rights(&shot), own);
+}
+
+#[tokio::test]
 async fn sessions_of_a_long_lived_key() {
     let held = Held::new().await;
     let shot = held.ask(&held.parent, &[("Action", "GetSessionToken"), ("DurationSeconds", "129600")]).await;
@@ -694,7 +739,7 @@ async fn a_lifetime_is_cut_or_where_that_is_set_refused() {
         to: Grantee::Caller(caller),
         storage: held.world.storage,
         dataset: None,
-        scope: valetkey_core::scope::Scope::new(bucket("lake"), directory("brief"), Actions::READ).unwrap(),
+        scope: valetkey_core::scope::Scope::new(bucket("lake"), directory("brief"), Actions::READ).unwrap().into(),
         max_lifetime: Lifetime::secs(900),
         from: None,
         until: None,
@@ -847,7 +892,7 @@ async fn a_grant_may_ask_for_a_session_name_and_an_external_id() {
         to: Grantee::Caller(held.caller),
         storage: held.world.storage,
         dataset: None,
-        scope: valetkey_core::scope::Scope::new(bucket("lake"), directory("guarded"), Actions::READ).unwrap(),
+        scope: valetkey_core::scope::Scope::new(bucket("lake"), directory("guarded"), Actions::READ).unwrap().into(),
         max_lifetime: Lifetime::secs(3600),
         from: None,
         until: None,

@@ -26,8 +26,8 @@ async fn what_was_vended_is_on_record_and_read_only() {
         .unwrap();
     let [record] = leases.as_slice() else { panic!("{leases:?}") };
     assert_eq!(record.lease.dialect, "theirstack");
-    assert!(Actions::READ.contains_all(record.lease.scope.actions()));
-    assert!(!record.lease.scope.covers("lake", b"work/writer/x", Action::GetObject));
+    assert!(Actions::READ.contains_all(record.lease.rights.actions()));
+    assert!(!record.lease.rights.covers("lake", b"work/writer/x", Action::GetObject));
 }
 
 #[tokio::test]

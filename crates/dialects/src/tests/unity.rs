@@ -4,7 +4,7 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use valetkey_core::lease::Revoker;
 use valetkey_core::nouns::registry::{Catalog as _, LeaseFilter, Registry as _};
-use valetkey_core::scope::{Action, Actions, Scope};
+use valetkey_core::scope::{Action, Actions, Rights};
 use valetkey_core::time::Clock as _;
 
 use super::world::{Shot, World, directory};
@@ -21,9 +21,9 @@ async fn ask(world: &World, who: &str, what: &str, body: &Value) -> Shot {
     world.post(who, &format!("{ROOT}/temporary-{what}-credentials"), &body.to_string()).await
 }
 
-async fn newest(world: &World) -> Scope {
+async fn newest(world: &World) -> Rights {
     let filter = LeaseFilter { limit: 1, ..LeaseFilter::default() };
-    Scope::clone(&world.memory.leases(&filter).await.unwrap().remove(0).lease.scope)
+    Rights::clone(&world.memory.leases(&filter).await.unwrap().remove(0).lease.rights)
 }
 
 fn refused(shot: &Shot) -> (u16, String) {
@@ -127,7 +127,7 @@ async fn a_tables_credential_reads_its_directory_and_nothing_beside_it() {
         ("t/plain2/x", Action::GetObject, false),
         ("t", Action::GetObject, false),
     ] {
-        assert_eq!(lease.scope.covers("lake", key.as_bytes(), action), inside, "{key}");
+        assert_eq!(lease.rights.covers("lake", key.as_bytes(), action), inside, "{key}");
     }
     // The older version of the API is the same.
     let old = world.post("reader", "/api/2.0/unity-catalog/temporary-table-credentials", &read.to_string()).await;
@@ -228,7 +228,8 @@ async fn what_changes_a_catalog_is_refused_in_its_words() {
     for (method, path) in [
         (Method::POST, "/tables"),
         (Method::DELETE, "/catalogs/Sales"),
-        (Method::POST, "/temporary-volume-credentials"),
+        (Method::POST, "/temporary-model-version-credentials"),
+        (Method::POST, "/volumes"),
     ] {
         let shot = world.call(&method, &format!("{ROOT}{path}"), &world.token("reader").await, "{}").await;
         assert_eq!(refused(&shot), (501, "UNIMPLEMENTED".to_owned()), "{path}");

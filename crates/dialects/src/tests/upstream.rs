@@ -187,6 +187,7 @@ async fn over(kind: StorageKind, settings: &serde_json::Value, secrets: &str) ->
             token_dirs: Vec::new(),
             machine_identity_hosts: valetkey_core::hosts::Trusted::parse([]).unwrap(),
             identity: None,
+            health: valetkey_core::health::Health::new(Arc::clone(&clock) as _),
             clock,
             entropy,
             nodes: valetkey_core::fair::LiveNodes::default(),

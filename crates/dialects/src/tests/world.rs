@@ -18,6 +18,7 @@ use valetkey_core::credential::Credential;
 use valetkey_core::fair::Budget;
 use valetkey_core::field::Field;
 use valetkey_core::grant::{Grantee, NewGrant};
+use valetkey_core::health::Health;
 use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, StorageId, TokenId};
 use valetkey_core::keyring::{Keyring, SharedKeyring};
 use valetkey_core::name::{BucketName, Name};
@@ -144,6 +145,11 @@ impl StorageAdmin for Made {
             }
             _ => Ok(()),
         }
+    }
+
+    fn has_urls(&self, storage: &Storage) -> Result<(), Error> {
+        let signs = storage.kind != StorageKind::Gcs;
+        if signs { Ok(()) } else { Err(Error::new(Kind::Invalid, "there is no key to sign them with")) }
     }
 
     async fn forget(&self, _: StorageId, key_ids: &[Box<str>]) -> Result<(), Error> {
@@ -320,6 +326,7 @@ impl World {
             console: Some(Arc::new(Console::new("http://127.0.0.1:7070"))),
             heavy: Heavy::new(HeavyLimits::default()),
             bodies: Budget::new(128 * 1024 * 1024),
+            health: Health::new(clock.clone()),
         });
         let storage = memory.create_storage(storage, now).await.unwrap().id;
         let made = Arc::new(Made::default());
@@ -379,7 +386,7 @@ impl World {
             sts::dialect(shared, sts::Settings::default()),
             access_grants::dialect(shared, access_grants::Settings::default()),
             unity::dialect(shared, unity::Settings::default(), tables),
-            iceberg::dialect(shared, iceberg::Settings::default(), made.2.clone()),
+            iceberg::dialect(shared, iceberg::Settings::default(), made.2.clone(), made.2.clone()),
         ];
         custom::add(shared, &mut dialects, vec![custom::Spec::read(super::own::PARCELS).unwrap()]).unwrap();
         dialects
@@ -446,7 +453,7 @@ impl World {
             to: to.map_or(Grantee::Everyone, Grantee::Caller),
             storage: self.storage,
             dataset,
-            scope: Scope::new(bucket(bucket_name), paths, actions).unwrap(),
+            scope: Scope::new(bucket(bucket_name), paths, actions).unwrap().into(),
             max_lifetime: Lifetime::secs(604_800),
             from: None,
             until: None,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use valetkey_core::ask::{Ask, Asked, Target, Wanted};
 use valetkey_core::name::BucketName;
-use valetkey_core::scope::Actions;
+use valetkey_core::scope::{Action, Actions};
 use valetkey_core::storage::Shape;
 use valetkey_core::vending::Vended;
 use valetkey_core::{Error, Kind};
@@ -69,16 +69,19 @@ struct Storage<'a> {
 impl<'a> Answer<'a> {
     fn of(vended: &'a Vended) -> Result<Self, Error> {
         let keys = vended.credential.s3()?;
-        let scope = &vended.lease.scope;
+        let rights = &vended.lease.rights;
+        // Datasets are for reading.
+        let paths = rights.paths_of(Action::GetObject);
+        let paths = paths.ok_or_else(|| Error::internal("datasets were opened that cannot be read"))?;
         Ok(Self {
             access_key_id: &keys.access_key_id,
             secret_access_key: keys.secret_access_key.reveal(),
             session_token: keys.session_token.reveal(),
             expiration: Instant(keys.expiration),
             storage: Storage {
-                bucket_name: scope.bucket().as_str(),
+                bucket_name: rights.bucket().as_str(),
                 endpoint_url: &vended.storage.endpoint,
-                prefixes: prefixes(scope.paths(), vended.storage.kind)?,
+                prefixes: prefixes(paths, vended.storage.kind)?,
             },
         })
     }

@@ -60,9 +60,8 @@ impl Serialize for Instant {
 fn bundle_of<'b>(dataset: &Dataset, bundles: &'b [Bundle]) -> Option<(usize, &'b Bundle)> {
     bundles.iter().enumerate().find(|(_, bundle)| {
         bundle.storage == dataset.storage
-            && *bundle.scope.bucket() == dataset.bucket
-            && bundle.scope.actions().contains(Action::GetObject)
-            && bundle.scope.paths().cover_path(&dataset.path)
+            && *bundle.rights.bucket() == dataset.bucket
+            && bundle.rights.paths_of(Action::GetObject).is_some_and(|paths| paths.cover_path(&dataset.path))
     })
 }
 
@@ -126,7 +125,7 @@ async fn rows(
         let opened = opened.entry(at).or_insert_with(|| Opened {
             caller: Arc::clone(&call.caller),
             storage: Arc::clone(storage),
-            scope: Arc::clone(&bundle.scope),
+            rights: Arc::clone(&bundle.rights),
             datasets: Vec::new(),
         });
         opened.datasets.push((number, dataset.clone()));

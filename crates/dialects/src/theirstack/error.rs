@@ -50,7 +50,13 @@ fn name(field: &Field) -> Option<&str> {
     match field {
         Field::Bucket => Some("bucket"),
         Field::Other(name) => Some(name),
-        Field::Access | Field::Grant | Field::Lifetime | Field::Paths | Field::Storage | Field::Attribute(_) => None,
+        Field::Access
+        | Field::Grant
+        | Field::Lifetime
+        | Field::Parts
+        | Field::Paths
+        | Field::Storage
+        | Field::Attribute(_) => None,
     }
 }
 

@@ -14,7 +14,7 @@ use valetkey_core::caller::Caller;
 use valetkey_core::lease::Refusal;
 use valetkey_core::nouns::dataset::Dataset;
 use valetkey_core::nouns::table::{Key, Listed};
-use valetkey_core::scope::{Action, Actions, Path, Paths, Scope};
+use valetkey_core::scope::{Action, Actions, Path, Paths, Rights};
 use valetkey_core::storage::{Shape, Storage};
 use valetkey_core::vending::Vended;
 use valetkey_core::{Error, Kind};
@@ -44,7 +44,7 @@ pub(super) struct Opened {
     pub(super) caller: Arc<Caller>,
     pub(super) storage: Arc<Storage>,
     /// What the credentials route would open.
-    pub(super) scope: Arc<Scope>,
+    pub(super) rights: Arc<Rights>,
     pub(super) datasets: Vec<(usize, Dataset)>,
 }
 
@@ -83,7 +83,7 @@ impl Opened {
     async fn fill(&self, own: &TheirStack, known_by: Instant, rows: &mut Rows) -> Result<(), Error> {
         let ours = self.storage.kind.is_ours();
         // SECURITY: what the newest file is called is told by a listing: without the right to one it is not told.
-        let listed = self.scope.actions().contains(Action::ListBucket);
+        let listed = self.rights.actions().contains(Action::ListBucket);
         let spots: Vec<(usize, Spot)> = if listed {
             self.datasets.iter().map(|(number, dataset)| (*number, Spot::of(dataset, &self.storage))).collect()
         } else {
@@ -133,12 +133,12 @@ impl Opened {
             ]
         });
         let named = all.filter_map(|(number, what, key)| Some((number, what, key?)));
-        named.filter(|(_, _, key)| self.scope.paths().cover_key(key)).collect()
+        named.filter(|(_, _, key)| self.rights.parts().cover(key, Action::GetObject)).collect()
     }
 
     /// A lease, and what came of it: of all the caller's datasets in the bucket, or of some objects.
     async fn vend(&self, own: &TheirStack, objects: Option<Paths>) -> Result<Vended, Error> {
-        let bucket = self.scope.bucket().clone();
+        let bucket = self.rights.bucket().clone();
         let get = Actions::of(&[Action::GetObject]);
         let (target, wanted) = match objects {
             // Our own endpoint is asked for objects, and not to list.
@@ -169,7 +169,7 @@ fn sign(own: &TheirStack, vended: &Vended, named: &[(usize, What, Key)], rows: &
     let (now, until) = (own.shared.vending.now(), vended.lease.until);
     for (number, what, key) in named {
         let signer = &own.shelf.files.signer;
-        let url = signer.one(&vended.storage, &vended.credential, &vended.lease.scope, key, now, until)?;
+        let url = signer.one(&vended.storage, &vended.credential, &vended.lease.rights, key, now, until)?;
         let row = rows.entry(*number).or_default();
         let place = match what {
             What::Newest => &mut row.dataset_url,

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use valetkey_core::ask::{Ask, Asked, Target, Wanted};
-use valetkey_core::nouns::share::{READ, SharedTable};
-use valetkey_core::nouns::table::{AsOf, TableMetadata, TablePlace};
+use valetkey_core::nouns::share::READ;
+use valetkey_core::nouns::table::{AsOf, SharedTable, TableMetadata, TablePlace};
 use valetkey_core::policy;
 use valetkey_core::scope::{Path, Paths};
 use valetkey_core::snapshot::Snapshot;
@@ -74,6 +74,7 @@ pub(super) async fn read(
         storage: Arc::clone(permit.storage()),
         bucket: table.bucket.clone(),
         root: table.root.as_str().as_bytes().into(),
+        credential: None,
     };
     let held = unity.shared.heavy.enter(call.caller.account).await?;
     match held.in_time(logs.snapshot(&place, AsOf::Latest)).await {

@@ -8,7 +8,7 @@ use valetkey_core::credential::Credential;
 use valetkey_core::error::Noun;
 use valetkey_core::id::TableId;
 use valetkey_core::name::{BucketName, shortened};
-use valetkey_core::nouns::share::TableFormat;
+use valetkey_core::nouns::table::TableFormat;
 use valetkey_core::policy;
 use valetkey_core::scope::{Action, Actions, Path, Paths};
 use valetkey_core::storage::{Shape, Storage};
@@ -16,7 +16,7 @@ use valetkey_core::vending::Vended;
 use valetkey_core::{Error, Kind};
 
 use super::columns::{ask, root};
-use super::state::{NAME, Unity, absent, storage_of};
+use super::state::{NAME, Unity, missing, storage_of};
 use crate::edge::location::{below, named, url};
 use crate::edge::{Call, Reply, json};
 
@@ -25,6 +25,13 @@ use crate::edge::{Call, Reply, json};
 #[serde(deny_unknown_fields)]
 struct OfTable {
     table_id: String,
+    operation: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OfVolume {
+    volume_id: String,
     operation: String,
 }
 
@@ -93,22 +100,45 @@ const TO_READ: Actions = Actions::NONE.with(Action::GetObject).with(Action::List
 pub(super) async fn of_table(unity: Arc<Unity>, call: Call) -> Result<Reply, Error> {
     let OfTable { table_id, operation: asked } = json(&call.body)?;
     let wanted = operation(&asked, "READ", &["READ_WRITE"])?;
-    let given = unity.given(&call).await?;
-    let found = TableId::from_uuid(&table_id).and_then(|id| given.table(&call.caller, id, call.now));
-    let table = found.filter(|table| table.is_directory_of(TableFormat::Delta));
-    let table = table.ok_or_else(|| absent(Noun::Table, &table_id))?;
-    let snapshot = unity.snapshot(&call).await?;
+    shared(&unity, &call, (&table_id, TableFormat::Delta), wanted, asked == "READ").await
+}
+
+pub(super) async fn of_volume(unity: Arc<Unity>, call: Call) -> Result<Reply, Error> {
+    let OfVolume { volume_id, operation: asked } = json(&call.body)?;
+    let wanted = operation(&asked, "READ_VOLUME", &["WRITE_VOLUME"])?;
+    shared(&unity, &call, (&volume_id, TableFormat::Volume), wanted, asked == "READ_VOLUME").await
+}
+
+/// Vends what was shared, by its id.
+async fn shared(
+    unity: &Unity,
+    call: &Call,
+    (id, format): (&str, TableFormat),
+    wanted: Wanted,
+    reads: bool,
+) -> Result<Reply, Error> {
+    let given = unity.given(call).await?;
+    let found = TableId::from_uuid(id).and_then(|id| given.table(&call.caller, id, call.now));
+    let table = found.filter(|table| table.is_directory_of(format));
+    let table = table.ok_or_else(|| missing(format, id))?;
+    let snapshot = unity.snapshot(call).await?;
     let storage = storage_of(&snapshot, table)?;
-    let vended = if asked == "READ" {
-        unity.shared.vending.vend(&call.caller, &ask(&unity, table)?).await?
+    let vended = if reads {
+        unity.shared.vending.vend(&call.caller, &ask(unity, table)?).await?
     } else {
         // A share lets read. Who was granted the directory itself may write.
         let denied = |error: &Error| {
-            let said = "this table is shared to be read; ask for `READ`, or be granted its directory to write there";
+            let (what, read) = match format {
+                TableFormat::Delta | TableFormat::Iceberg => ("table", "READ"),
+                TableFormat::Volume => ("volume", "READ_VOLUME"),
+            };
+            let said = format!(
+                "this {what} is shared to be read; ask for `{read}`, or be granted its directory to write there"
+            );
             Error::new(Kind::Forbidden, said).really(error.reason())
         };
         let here = |found: &Storage| found.id == storage.id;
-        let vended = in_place(&unity, &call, (&table.bucket, root(table)?), wanted, here).await;
+        let vended = in_place(unity, call, (&table.bucket, root(table)?), wanted, here).await;
         let hidden = |error: &Error| matches!(error.kind(), Kind::NotFound(_) | Kind::Forbidden);
         vended.map_err(|error| if hidden(&error) { denied(&error) } else { error })?
     };

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use serde::Serialize;
 use valetkey_core::error::Noun;
 use valetkey_core::name::shortened;
-use valetkey_core::nouns::share::{Share, SharedName, SharedTable, SharedWith, Shelf};
+use valetkey_core::nouns::share::{Share, SharedWith, Shelf};
+use valetkey_core::nouns::table::{SharedName, SharedTable, TableFormat};
 use valetkey_core::snapshot::Snapshot;
 use valetkey_core::{Error, Kind};
 
 use super::columns::{self, Column};
-use super::state::{self, NAME, Unity, absent, served, storage_of};
+use super::state::{self, NAME, Unity, absent, served, storage_of, volumes_of};
 use crate::edge::location::url;
 use crate::edge::{Call, Listing, Page, Reply};
 
@@ -151,16 +152,18 @@ fn told<T: Serialize>(of: &'static str, entries: Vec<T>, next: Option<String>) -
     Reply::json(&Told { entries: BTreeMap::from([(of, entries)]), next_page_token: next })
 }
 
-/// The tables of a schema, of which there is at least one.
-fn of_schema<'a>(shelf: &'a Shelf, schema: &str) -> Result<Vec<&'a Arc<SharedTable>>, Error> {
-    let tables = served(shelf.schema(schema));
-    if tables.is_empty() { Err(absent(Noun::Schema, &format!("{}.{schema}", shelf.share.name))) } else { Ok(tables) }
-}
-
-fn schemas_of(shelf: &Shelf) -> Vec<&SharedName> {
-    let mut names: Vec<&SharedName> = served(shelf.tables()).into_iter().map(|table| &table.schema).collect();
+/// The schemas of a list of tables: of those that this API shows, and of volumes.
+fn schemas_of(tables: &[Arc<SharedTable>]) -> Vec<&SharedName> {
+    let shown = tables.iter().filter(|table| table.is_directory_of(TableFormat::Delta) || table.is_volume());
+    let mut names: Vec<&SharedName> = shown.map(|table| &table.schema).collect();
     names.dedup();
     names
+}
+
+/// A schema: it has at least one table or volume.
+fn of_schema<'a>(shelf: &'a Shelf, schema: &str) -> Result<&'a SharedName, Error> {
+    let found = schemas_of(shelf.schema(schema)).into_iter().next();
+    found.ok_or_else(|| absent(Noun::Schema, &format!("{}.{schema}", shelf.share.name)))
 }
 
 /// `GET /catalogs`.
@@ -182,7 +185,7 @@ pub(super) async fn schemas(unity: Arc<Unity>, call: Call) -> Result<Reply, Erro
     let name = required(&call, "catalog_name")?;
     let given = unity.given(&call).await?;
     let shelf = state::catalog(&given, &call, name)?;
-    let names = schemas_of(shelf);
+    let names = schemas_of(shelf.tables());
     let listing = ["schemas", shelf.share.name.folded()];
     let page = page(&unity, &call, &listing, &names, |name| name.folded().to_owned())?;
     let shown = page.items.into_iter().map(|name| SchemaShown::of(&shelf.share, name)).collect();
@@ -196,9 +199,7 @@ pub(super) async fn schema(unity: Arc<Unity>, call: Call) -> Result<Reply, Error
     let missing = || absent(Noun::Schema, name);
     let (catalog, schema) = name.rsplit_once('.').ok_or_else(missing)?;
     let shelf = given.shelf(&call.caller, catalog, call.now).ok_or_else(missing)?;
-    let tables = of_schema(shelf, schema)?;
-    let first = tables.first().ok_or_else(missing)?;
-    Reply::json(&SchemaShown::of(&shelf.share, &first.schema))
+    Reply::json(&SchemaShown::of(&shelf.share, of_schema(shelf, schema)?))
 }
 
 /// `GET /tables`.
@@ -206,8 +207,8 @@ pub(super) async fn tables(unity: Arc<Unity>, call: Call) -> Result<Reply, Error
     let (catalog, schema) = (required(&call, "catalog_name")?, required(&call, "schema_name")?);
     let given = unity.given(&call).await?;
     let shelf = state::catalog(&given, &call, catalog)?;
-    let tables = of_schema(shelf, schema)?;
-    let listing = ["tables", shelf.share.name.folded(), &schema.to_lowercase()];
+    let tables = served(shelf.schema(schema));
+    let listing = ["tables", shelf.share.name.folded(), of_schema(shelf, schema)?.folded()];
     let page = page(&unity, &call, &listing, &tables, |table| table.name.folded().to_owned())?;
     let snapshot = unity.snapshot(&call).await?;
     let shown = page.items.into_iter().map(|table| TableShown::of(&shelf.share, table, &snapshot));
@@ -217,7 +218,7 @@ pub(super) async fn tables(unity: Arc<Unity>, call: Call) -> Result<Reply, Error
 /// `GET /tables/{catalog.schema.table}`, with what its log says of it, where this server reads it.
 pub(super) async fn table(unity: Arc<Unity>, call: Call) -> Result<Reply, Error> {
     let given: Arc<SharedWith> = unity.given(&call).await?;
-    let (shelf, table) = state::table(&given, &call, call.params.get("name")?)?;
+    let (shelf, table) = state::table(&given, &call, call.params.get("name")?, TableFormat::Delta)?;
     let snapshot = unity.snapshot(&call).await?;
     let mut shown = TableShown::of(&shelf.share, table, &snapshot)?;
     match columns::read(&unity, &call, table, &snapshot).await? {
@@ -228,10 +229,54 @@ pub(super) async fn table(unity: Arc<Unity>, call: Call) -> Result<Reply, Error>
     Reply::json(&shown)
 }
 
-/// `GET /volumes`: there are none.
+#[derive(Serialize)]
+struct VolumeShown<'a> {
+    name: &'a str,
+    catalog_name: &'a str,
+    schema_name: &'a str,
+    full_name: String,
+    volume_type: &'static str,
+    storage_location: String,
+    volume_id: String,
+    created_at: i64,
+    updated_at: i64,
+}
+
+impl<'a> VolumeShown<'a> {
+    fn of(share: &'a Share, volume: &'a SharedTable, snapshot: &Snapshot) -> Result<Self, Error> {
+        // When a volume was added is in its id.
+        let made = volume.id.made_ms();
+        Ok(Self {
+            name: volume.name.as_str(),
+            catalog_name: share.name.as_str(),
+            schema_name: volume.schema.as_str(),
+            full_name: format!("{}.{}.{}", share.name, volume.schema, volume.name),
+            volume_type: "EXTERNAL",
+            storage_location: url(storage_of(snapshot, volume)?, volume, &volume.root),
+            volume_id: volume.id.as_uuid(),
+            created_at: made,
+            updated_at: made,
+        })
+    }
+}
+
+/// `GET /volumes`.
 pub(super) async fn volumes(unity: Arc<Unity>, call: Call) -> Result<Reply, Error> {
     let (catalog, schema) = (required(&call, "catalog_name")?, required(&call, "schema_name")?);
     let given = unity.given(&call).await?;
-    of_schema(state::catalog(&given, &call, catalog)?, schema)?;
-    told::<()>("volumes", Vec::new(), None)
+    let shelf = state::catalog(&given, &call, catalog)?;
+    let volumes = volumes_of(shelf.schema(schema));
+    let listing = ["volumes", shelf.share.name.folded(), of_schema(shelf, schema)?.folded()];
+    let page = page(&unity, &call, &listing, &volumes, |volume| volume.name.folded().to_owned())?;
+    let snapshot = unity.snapshot(&call).await?;
+    let shown = page.items.into_iter().map(|volume| VolumeShown::of(&shelf.share, volume, &snapshot));
+    told("volumes", shown.collect::<Result<Vec<_>, _>>()?, page.next)
+}
+
+/// `GET /volumes/{catalog.schema.volume}`.
+pub(super) async fn volume(unity: Arc<Unity>, call: Call) -> Result<Reply, Error> {
+    let given = unity.given(&call).await?;
+    let (shelf, volume) = state::table(&given, &call, call.params.get("name")?, TableFormat::Volume)?;
+    let snapshot = unity.snapshot(&call).await?;
+    Reply::json(&VolumeShown::of(&shelf.share, volume, &snapshot)?)
 }

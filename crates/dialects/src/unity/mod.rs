@@ -1,5 +1,5 @@
-//! Unity Catalog, the part that readers need: what was shared with the caller as catalogs, schemas and tables, and credentials for a
-//! table's directory or for a path. What is published and where we differ stands in `docs/dialects/unity.md`.
+//! Unity Catalog, the part that readers need: what was shared with the caller as catalogs, schemas, tables and volumes, and credentials for a
+//! directory of one or for a path. What is published and where we differ stands in `docs/dialects/unity.md`.
 //!
 //! SECURITY: a table is read as an ask for its share ([`valetkey_core::ask::Target::Shared`]), and written as an ask for its place, which
 //! only the account's own grants open. Tables that are shared by URL only do not exist here: policy knows directories, not modes.
@@ -50,7 +50,6 @@ const LACKS: &[(Method, &str)] = &[
     (Method::POST, "/api/2.1/unity-catalog/volumes"),
     (Method::PATCH, "/api/2.1/unity-catalog/volumes/{name}"),
     (Method::DELETE, "/api/2.1/unity-catalog/volumes/{name}"),
-    (Method::POST, "/api/2.1/unity-catalog/temporary-volume-credentials"),
     (Method::POST, "/api/2.1/unity-catalog/temporary-model-version-credentials"),
 ];
 
@@ -77,8 +76,12 @@ pub fn dialect(shared: &Arc<Shared>, settings: Settings, logs: Option<Arc<dyn Ta
         on(unity, get.clone(), "/api/2.1/unity-catalog/tables", common, listing::tables)
             .passing_query(listing::OF_SCHEMA),
         on(unity, get.clone(), "/api/2.1/unity-catalog/tables/{name}", common, listing::table).passing_query(&[]),
-        on(unity, get, "/api/2.1/unity-catalog/volumes", common, listing::volumes).passing_query(listing::OF_SCHEMA),
+        on(unity, get.clone(), "/api/2.1/unity-catalog/volumes", common, listing::volumes)
+            .passing_query(listing::OF_SCHEMA),
+        on(unity, get, "/api/2.1/unity-catalog/volumes/{name}", common, listing::volume).passing_query(&[]),
         on(unity, post.clone(), "/api/2.1/unity-catalog/temporary-table-credentials", vend, credentials::of_table)
+            .vending_query(&[]),
+        on(unity, post.clone(), "/api/2.1/unity-catalog/temporary-volume-credentials", vend, credentials::of_volume)
             .vending_query(&[]),
         on(unity, post, "/api/2.1/unity-catalog/temporary-path-credentials", vend, credentials::of_path)
             .vending_query(&[]),

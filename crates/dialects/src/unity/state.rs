@@ -6,8 +6,8 @@ use valetkey_core::Error;
 use valetkey_core::Kind;
 use valetkey_core::error::Noun;
 use valetkey_core::name::shortened;
-use valetkey_core::nouns::share::{SharedTable, SharedWith, Shelf, TableFormat};
-use valetkey_core::nouns::table::TableLogs;
+use valetkey_core::nouns::share::{SharedWith, Shelf};
+use valetkey_core::nouns::table::{SharedTable, TableFormat, TableLogs};
 use valetkey_core::snapshot::Snapshot;
 use valetkey_core::storage::Storage;
 use valetkey_core::time::Lifetime;
@@ -52,6 +52,15 @@ pub(super) fn absent(noun: Noun, name: &str) -> Error {
     Error::new(Kind::NotFound(noun), format!("the {what} `{}` does not exist", shortened(name)))
 }
 
+/// Refuses a table or a volume that is not there, or not for the caller.
+pub(super) fn missing(format: TableFormat, name: &str) -> Error {
+    if format == TableFormat::Volume {
+        // It is one in every way but what lies there.
+        return Error::new(Kind::NotFound(Noun::Table), format!("the volume `{}` does not exist", shortened(name)));
+    }
+    absent(Noun::Table, name)
+}
+
 impl Unity {
     pub(super) async fn given(&self, call: &Call) -> Result<Arc<SharedWith>, Error> {
         self.shared.shares.shared_with(call.caller.account).await
@@ -74,23 +83,29 @@ pub(super) fn served(tables: &[Arc<SharedTable>]) -> Vec<&Arc<SharedTable>> {
     tables.iter().filter(|table| table.is_directory_of(TableFormat::Delta)).collect()
 }
 
+/// The volumes of a list.
+pub(super) fn volumes_of(tables: &[Arc<SharedTable>]) -> Vec<&Arc<SharedTable>> {
+    tables.iter().filter(|table| table.is_volume()).collect()
+}
+
 /// A catalog by its name.
 pub(super) fn catalog<'a>(given: &'a SharedWith, call: &Call, name: &str) -> Result<&'a Shelf, Error> {
     given.shelf(&call.caller, name, call.now).ok_or_else(|| absent(Noun::Share, name))
 }
 
-/// A table by its whole name. A catalog's may have dots, those of schemas and tables have none.
+/// A table of one format, or a volume, by its whole name. A catalog's may have dots, those of schemas and tables have none.
 pub(super) fn table<'a>(
     given: &'a SharedWith,
     call: &Call,
     name: &str,
+    format: TableFormat,
 ) -> Result<(&'a Shelf, &'a Arc<SharedTable>), Error> {
-    let missing = || absent(Noun::Table, name);
+    let missing = || missing(format, name);
     let mut parts = name.rsplitn(3, '.');
     let (Some(table), Some(schema), Some(catalog)) = (parts.next(), parts.next(), parts.next()) else {
         return Err(missing());
     };
     let shelf = given.shelf(&call.caller, catalog, call.now).ok_or_else(missing)?;
-    let found = shelf.table(schema, table).filter(|table| table.is_directory_of(TableFormat::Delta));
+    let found = shelf.table(schema, table).filter(|table| table.is_directory_of(format));
     found.map(|table| (shelf, table)).ok_or_else(missing)
 }

@@ -15,14 +15,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
-use http::{Method, Request, Uri};
-use http_body_util::{BodyExt as _, Full};
+use http::{Method, Request, StatusCode, Uri};
+use http_body_util::{BodyExt as _, Empty, Full};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::{self as client, Client};
 use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use object_store::aws::AwsCredentialProvider;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use valetkey_core::Secret;
 use valetkey_core::hosts::{Hosts, Origin};
 use valetkey_s3::{Answer, Asking, Coming, Failure, Forward, Sending};
@@ -47,7 +47,7 @@ const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
 const DIGESTED: usize = 64 * 1024;
 /// How much longer than for another answer is waited for one that a storage works on.
 const WORK: u32 = 30;
-/// How long after a failure a request that only reads is sent again, once: the first pause of `object_store`, which asks the
+/// How long after a failure a request that may be sent twice is sent again, once: the first pause of `object_store`, which asks the
 /// other storages.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Connections that nobody uses and that are kept: as many as a busy server has requests under way; each is some kilobytes.
@@ -276,18 +276,19 @@ impl Speaker {
         (coding.name().to_owned(), Some(coding))
     }
 
-    /// Sends it. A connection that broke is the inner error.
-    async fn once(&self, asking: Asking) -> Result<Result<Answer, client::Error>, Failure> {
+    /// Sends it, and waits so long for the head of an answer to a request without a body. A connection that broke is the inner error.
+    async fn once(&self, asking: Asking, wait: Duration) -> Result<Result<Answer, client::Error>, Failure> {
         let bytes = match &asking.body {
             Sending::Whole(bytes) => bytes.len() as u64,
             Sending::Coming(_) => 0,
         };
-        let wait = if asking.works { self.wait.saturating_mul(WORK) } else { self.wait };
+        let wait = if asking.works { wait.saturating_mul(WORK) } else { wait };
+        let pause = if asking.works { self.wait.saturating_mul(WORK) } else { self.wait };
         let (head, watch) = (patience(wait, bytes), Watch::default());
         let sending = self.client.request(self.signed(asking, &watch).await?);
         let silent = || Failure::Unavailable(format!("it was silent for {} s", head.as_secs()));
         let answer = watch.within(head, sending).await.ok_or_else(silent)?;
-        Ok(answer.map(|answer| answer.map(|body| Paced::new(body, wait).boxed_unsync())))
+        Ok(answer.map(|answer| answer.map(|body| Paced::new(body, pause).boxed_unsync())))
     }
 
     /// SECURITY: what becomes part of an address cannot lead the credentials elsewhere.
@@ -317,23 +318,34 @@ fn canonical(query: &[(String, String)]) -> String {
     pairs.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&")
 }
 
-/// The same request, if it only reads and may be sent again.
+/// The same request, if it does the same when it is sent twice: it reads, or deletes without a condition.
 fn repeated(asking: &Asking) -> Option<Asking> {
     let Asking { method, bucket, key, query, headers, source: None, body: Sending::Whole(body), works, now } = asking
     else {
         return None;
     };
-    (matches!(*method, Method::GET | Method::HEAD) && body.is_empty()).then(|| Asking {
+    let same = match *method {
+        Method::GET | Method::HEAD => body.is_empty(),
+        Method::DELETE => !headers.keys().any(|name| name.as_str().contains("if-")),
+        Method::POST => query.iter().any(|(name, _)| name == "delete"),
+        _ => false,
+    };
+    same.then(|| Asking {
         method: method.clone(),
         bucket: bucket.clone(),
         key: key.clone(),
         query: query.clone(),
         headers: headers.clone(),
         source: None,
-        body: Sending::Whole(Bytes::new()),
+        body: Sending::Whole(body.clone()),
         works: *works,
         now: *now,
     })
+}
+
+/// Whether a request ends an upload.
+fn aborts(asking: &Asking) -> bool {
+    asking.method == Method::DELETE && asking.query.iter().any(|(name, _)| name == "uploadId")
 }
 
 /// Whether a second request may do better. One after a silence would only double the wait.
@@ -368,13 +380,20 @@ impl Forward for Speaker {
     }
 
     async fn send(&self, asking: Asking) -> Result<Answer, Failure> {
-        let again = repeated(&asking);
-        let mut sent = self.once(asking).await?;
-        if let (Some(again), true) = (again, may_pass(&sent)) {
-            sleep(PAUSE).await;
-            sent = self.once(again).await?;
+        let (again, aborts, began) = (repeated(&asking), aborts(&asking), Instant::now());
+        let sent = self.once(asking, self.wait).await?;
+        let left = self.wait.saturating_sub(began.elapsed() + PAUSE);
+        let Some(again) = again.filter(|_| may_pass(&sent) && !left.is_zero()) else {
+            return sent.map_err(|error| broken(&error));
+        };
+        sleep(PAUSE).await;
+        let mut answer = self.once(again, left).await?.map_err(|error| broken(&error))?;
+        if aborts && answer.status() == StatusCode::NOT_FOUND {
+            // The first time ended it.
+            let nothing = Empty::new().map_err(|never| match never {}).boxed_unsync();
+            (*answer.status_mut(), *answer.body_mut()) = (StatusCode::NO_CONTENT, nothing);
         }
-        sent.map_err(|error| broken(&error))
+        Ok(answer)
     }
 }
 

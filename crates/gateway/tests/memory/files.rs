@@ -8,7 +8,7 @@ use futures::StreamExt as _;
 use valetkey_core::id::{AccountId, CallerId, StorageId, TokenId};
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::nouns::parent::{Parent, ParentScope};
-use valetkey_core::scope::{Actions, Paths, Scope};
+use valetkey_core::scope::{Actions, Paths, Rights};
 use valetkey_core::storage::{Storage, StorageKind};
 use valetkey_core::time::Lifetime;
 use valetkey_core::{Secret, caller};
@@ -55,7 +55,7 @@ fn parent(reach: &[(StorageId, &str)]) -> Arc<Parent> {
     };
     let reach = reach.iter().map(|(storage, bucket)| ParentScope {
         storage: *storage,
-        scope: Arc::new(Scope::new(BucketName::parse(bucket).unwrap(), Paths::Whole, Actions::READ_WRITE).unwrap()),
+        rights: Arc::new(Rights::of(BucketName::parse(bucket).unwrap(), Paths::Whole, Actions::READ_WRITE).unwrap()),
         max_lifetime: Lifetime::secs(3600),
     });
     let secret = Secret::new(PARENT_SECRET.to_owned());

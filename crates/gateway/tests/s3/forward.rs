@@ -217,6 +217,24 @@ async fn a_web_page_is_no_answer() {
     }
     stub.answers("403 Forbidden", "content-type: text/html\r\n", "<html>no</html>");
     rig.get("/lake/o", &credential).await.is(502, "InternalError");
+    // One that has an entity tag, as many frameworks write it, and says little of what it is; and what is no page.
+    for (kind, body) in [
+        ("content-type: text/html\r\n", "<html>Please log in</html>"),
+        ("content-type: application/xhtml+xml\r\n", "log in"),
+        ("", "\n<!doctype html><p>Please log in"),
+        ("content-type: text/plain\r\n", "<p>Please log in"),
+        ("content-type: application/json\r\n", "{\"error\":\"log in\"}"),
+    ] {
+        for (method, target) in [("PUT", "/lake/o"), ("DELETE", "/lake/o")] {
+            stub.answers("200 OK", &format!("etag: \"1\"\r\n{kind}"), body);
+            let answer = rig.send(rig.ask(method, target), &credential).await;
+            assert_eq!(answer.status, 502, "{method} {target} {body}: {}", answer.text());
+            assert!(!answer.text().contains("log in"));
+        }
+    }
+    // A refusal behind the status of a success.
+    stub.answers("200 OK", "etag: \"1\"\r\n", &error("AccessDenied", "no"));
+    rig.send(rig.ask("PUT", "/lake/o"), &credential).await.is(403, "AccessDenied");
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use valetkey_core::id::{AccountId, CallerId, LeaseId, TokenId};
 use valetkey_core::keyring::SharedKeyring;
 use valetkey_core::lease::Lease;
 use valetkey_core::name::BucketName;
-use valetkey_core::scope::{Actions, Paths, Scope};
+use valetkey_core::scope::{Actions, Paths, Rights};
 use valetkey_core::time::{Clock as _, Entropy as _, random_10};
 use valetkey_s3::{Config, Endpoint, World};
 use valetkey_testkit::chance::SeededEntropy;
@@ -40,6 +40,8 @@ async fn serve(dir: PathBuf, tell: mpsc::Sender<BTreeMap<&'static str, (String, 
         leases: Arc::new(TestLeases::default()),
         parents: Arc::new(TestParents::default()),
         quotas: Arc::new(TestLeases::default()),
+        health: valetkey_core::health::Health::new(Arc::clone(&clock) as Arc<_>),
+        meter: Arc::new(TestLeases::default()),
         clock: Arc::clone(&clock) as Arc<_>,
         entropy: Arc::clone(&entropy) as Arc<_>,
         budget: Budget::new(256 * 1024 * 1024),
@@ -53,14 +55,14 @@ async fn serve(dir: PathBuf, tell: mpsc::Sender<BTreeMap<&'static str, (String, 
         let name = BucketName::parse(bucket).unwrap();
         endpoint.ensure_bucket(&name).await.unwrap();
         let now = clock.now();
-        let scope = Scope::new(name, Paths::Whole, Actions::READ_WRITE).unwrap();
+        let scope = Rights::of(name, Paths::Whole, Actions::READ_WRITE).unwrap();
         let lease = Lease {
             id: LeaseId::new(now, random_10(&*entropy)),
             account: AccountId::new(now, random_10(&*entropy)),
             caller: CallerId::new(now, random_10(&*entropy)),
             token: TokenId::new(now, random_10(&*entropy)),
             storage: STORAGE,
-            scope: Arc::new(scope),
+            rights: Arc::new(scope),
             grants: [].into(),
             dialect: "test".into(),
             credits: 0,

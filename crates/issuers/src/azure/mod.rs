@@ -22,6 +22,7 @@ mod scope;
 #[cfg(test)]
 mod tests;
 mod token;
+mod urls;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -33,21 +34,23 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use valetkey_core::credential::{AzureSas, Credential};
 use valetkey_core::hosts::{Hosts, Platform, Proof};
-use valetkey_core::nouns::provider::{Documented, Extra, Facts, Hints, of_settings};
+use valetkey_core::nouns::provider::{Beyond, Documented, Extra, Facts, Hints, of_settings};
 use valetkey_core::nouns::storage_admin::Ended;
-use valetkey_core::scope::Scope;
+use valetkey_core::port::SignedUrls;
+use valetkey_core::scope::{Action, Rights};
 use valetkey_core::storage::StorageKind;
 use valetkey_core::time::{Clock, Entropy, Lifetime};
 use valetkey_core::{Error, Kind, Secret};
 
 use crate::kind::{UpstreamKind, opened};
 use crate::own::Own;
-use crate::upstream::{Fetched, Upstream, Wish, by_hand, by_lever};
+use crate::upstream::{Fetched, Upstream, UrlWish, Wish, by_hand, by_lever};
 use crate::web::{Transport, Web, origin_of, url};
 use delegation::Delegation;
 use revoke::Lever;
 use sas::{Protocol, Signer};
 use token::{STORAGE, Tokens, Who};
+use urls::Of;
 
 /// This kind of storage.
 pub(crate) const KIND: UpstreamKind = UpstreamKind {
@@ -73,14 +76,39 @@ pub(crate) const KIND: UpstreamKind = UpstreamKind {
         beyond: &[
             (Extra::Snapshot, Documented::Open),
             (Extra::Earlier, Documented::Open),
+            (Extra::Version, Documented::Open),
             (Extra::Lease, Documented::Open),
             (Extra::Metadata, Documented::Open),
             (Extra::Retag, Documented::Open),
             (Extra::Undelete, Documented::Open),
             (Extra::BreakLease, Documented::Open),
         ],
+        also: BEYOND,
     },
 };
+
+/// What signatures allow beyond their actions.
+const BEYOND: &[Beyond] = &[
+    Beyond {
+        with: Action::GetObject,
+        when: "(`r`)",
+        also: "reading earlier versions and snapshots",
+        avoided: "an account that keeps none",
+    },
+    Beyond {
+        with: Action::ListBucket,
+        when: "(`l`)",
+        also: "the names of earlier versions, of snapshots and of blobs that are not committed",
+        avoided: "",
+    },
+    Beyond {
+        with: Action::PutObject,
+        when: "(`a`, `c`, `w`)",
+        also: "leases that never expire, snapshots, tags and metadata, undelete",
+        avoided: "",
+    },
+    Beyond { with: Action::DeleteObject, when: "(`d`)", also: "breaking leases", avoided: "" },
+];
 
 /// An account's settings.
 #[derive(Clone, Debug, Deserialize)]
@@ -392,13 +420,14 @@ fn account_bytes(key: Option<Secret<String>>) -> Result<Secret<Vec<u8>>, Error> 
 
 #[async_trait]
 impl Upstream for Azure {
-    fn check(&self, scope: &Scope) -> Result<(), Error> {
-        scope::compile(scope, self.namespace).map(|_| ())
+    fn check(&self, rights: &Rights) -> Result<(), Error> {
+        scope::compile(rights, self.namespace).map(|_| ())
     }
 
     async fn fetch(&self, wish: &Wish<'_>) -> Result<Fetched, Error> {
-        let Wish { scope, lifetime, session: _, now } = wish;
-        let compiled = scope::compile(scope, self.namespace)?;
+        let Wish { rights, lifetime, session: _, now } = wish;
+        let mut compiled = scope::compile(rights, self.namespace)?;
+        compiled.narrowed.extend(Beyond::of(BEYOND, compiled.permissions.actions()));
         let wanted = lifetime.ends(*now);
         let (expiration, sas_token, id) = match &self.keys {
             Keys::Account(key) => {
@@ -422,6 +451,24 @@ impl Upstream for Azure {
             packed_policy_percent: None,
             narrowed: compiled.narrowed,
         })
+    }
+
+    fn check_urls(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn signs_urls(&self, wish: &UrlWish<'_>) -> Result<Box<dyn SignedUrls>, Error> {
+        let UrlWish { endpoint, credential, rights, now, until } = *wish;
+        let (key, until) = match &self.keys {
+            Keys::Account(key) => (urls::Key::Account(key.clone()), until),
+            Keys::Delegated(delegation) => {
+                let key = delegation.key(&self.web, until.duration_since(now), now).await?;
+                let until = until.min(key.expires);
+                (urls::Key::Delegated(key), until)
+            }
+        };
+        let of = Of { account: &self.account, namespace: self.namespace, protocol: self.protocol };
+        Ok(Box::new(urls::Urls::new(of, (endpoint, rights), credential, key, until)))
     }
 
     fn facts(&self) -> Facts {

@@ -73,7 +73,12 @@ impl Lever {
         if matches!(answer.status.as_u16(), 401 | 403) {
             self.tokens.forget();
         }
-        answer.success()?;
+        let answer = answer.success()?;
+        // Nothing more is due: a page that wants a login is a success, too.
+        let said = answer.body.reveal().trim_ascii();
+        if !said.is_empty() && serde_json::from_slice::<serde::de::IgnoredAny>(said).is_err() {
+            return Err(answer.malformed("something that is no answer of Azure's management"));
+        }
         let Self { account, .. } = self;
         Ok(Ended {
             done: format!("the user delegation keys of the account `{account}` are revoked"),

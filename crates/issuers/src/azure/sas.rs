@@ -128,12 +128,15 @@ pub(super) fn sign(
 
 #[cfg(test)]
 mod tests {
+    use valetkey_core::credential::{AzureSas, Credential};
     use valetkey_core::name::BucketName;
-    use valetkey_core::scope::{Action, Actions, Path, Paths, Scope};
+    use valetkey_core::port::SignedUrls as _;
+    use valetkey_core::scope::{Action, Actions, Path, Paths, Rights};
 
     use super::*;
     use crate::azure::Namespace;
     use crate::azure::scope::compile;
+    use crate::azure::urls::{Key, Of, Urls};
 
     // Every expected query below was made by Microsoft's own libraries for Python, azure-storage-blob 12.19.0 and
     // azure-storage-file-datalake 12.14.0 (service version 2023-11-03), of the same keys, instants and names.
@@ -152,7 +155,7 @@ mod tests {
     }
 
     fn compiled(paths: Paths, actions: Actions) -> Compiled {
-        let scope = Scope::new(BucketName::parse("lake").unwrap(), paths, actions).unwrap();
+        let scope = Rights::of(BucketName::parse("lake").unwrap(), paths, actions).unwrap();
         compile(&scope, Namespace::Hierarchical).unwrap()
     }
 
@@ -207,6 +210,30 @@ mod tests {
     }
 
     #[test]
+    fn a_url_has_a_signature_of_its_blob_alone_under_the_credentials_own_id() {
+        let expiration = "2026-01-01T01:00:00Z".parse().unwrap();
+        let sas_token = Secret::new(format!("se=x&sp=rl&sr=d&sdd=1&scid={CORRELATION}&sig=x"));
+        let credential = Credential::Azure(AzureSas { sas_token, expiration });
+        let jobs = only(Path::directory(b"jobs").unwrap());
+        let rights = Rights::of(BucketName::parse("lake").unwrap(), jobs, Actions::READ).unwrap();
+        let of = Of { account: "lakeaccount", namespace: Namespace::Hierarchical, protocol: Protocol::HttpsOnly };
+        let place = ("https://lakeaccount.blob.core.windows.net", &rights);
+        let urls = Urls::new(of, place, &credential, Key::Delegated(key()), expiration);
+        let url = urls.url("jobs/Grüße $1 %2F+'\"x.parquet".as_bytes()).unwrap();
+        assert_eq!(
+            url.reveal(),
+            &format!(
+                "https://lakeaccount.blob.core.windows.net/lake/jobs/Gr%C3%BC%C3%9Fe%20%241%20%252F%2B%27%22x.parquet?\
+                 se=2026-01-01T01%3A00%3A00Z&sp=r&spr=https&sv=2023-11-03&sr=b&scid={CORRELATION}&{DELEGATED}\
+                 &sig=955AO2wHPcE9LoHTqmh4OI1Aj1RxyELoxmoMRwWe0JI%3D"
+            )
+        );
+        for outside in ["jobs-secret/a", "x"] {
+            assert!(urls.url(outside.as_bytes()).is_err(), "{outside}");
+        }
+    }
+
+    #[test]
     fn a_signature_of_the_account_is_the_one_of_microsofts_library() {
         let key = Secret::new((0..64).collect::<Vec<u8>>());
         let with = |paths, actions, protocol| signed(&compiled(paths, actions), protocol, &Signer::Account(&key));
@@ -217,7 +244,7 @@ mod tests {
         );
         // In a tree nobody is given the `d` of one object.
         let scope =
-            Scope::new(BucketName::parse("lake").unwrap(), only(Path::object(b"a/b").unwrap()), Actions::READ_WRITE);
+            Rights::of(BucketName::parse("lake").unwrap(), only(Path::object(b"a/b").unwrap()), Actions::READ_WRITE);
         let flat = compile(&scope.unwrap(), Namespace::Flat).unwrap();
         assert_eq!(
             signed(&flat, Protocol::Any, &Signer::Account(&key)),

@@ -6,10 +6,11 @@
 use std::fmt;
 
 use valetkey_core::credential::Narrowed;
-use valetkey_core::scope::{Action, Actions, Path, Paths, Scope};
+use valetkey_core::scope::{Action, Actions, Path, Paths, Rights};
 use valetkey_core::{Error, Kind};
 
 use crate::azure::Namespace;
+use crate::upstream::one_part;
 
 /// The deepest directory there may be (Azure Data Lake Storage: "Scalability and performance targets").
 const MAX_DEPTH: usize = 63;
@@ -28,6 +29,12 @@ pub(super) enum Resource {
 /// The actions that letters of permission say.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Permissions(Actions);
+
+impl Permissions {
+    pub(super) fn actions(self) -> Actions {
+        self.0
+    }
+}
 
 impl fmt::Display for Permissions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -58,17 +65,18 @@ pub(super) struct Compiled {
 }
 
 /// Says the scope as a signature can.
-pub(super) fn compile(scope: &Scope, namespace: Namespace) -> Result<Compiled, Error> {
-    let container = scope.bucket().as_str();
+pub(super) fn compile(rights: &Rights, namespace: Namespace) -> Result<Compiled, Error> {
+    let container = rights.bucket().as_str();
     if container.contains('.') || container.contains("--") {
         return Err(invalid(format!(
             "`{container}` cannot be a container's name: one has no dots and no two hyphens in a row"
         )));
     }
-    let resource = resource(scope.paths(), namespace)?;
-    let (permissions, narrowed) = permissions(scope.actions(), &resource, namespace);
+    let part = one_part(rights)?;
+    let resource = resource(part.paths(), namespace)?;
+    let (permissions, narrowed) = permissions(part.actions(), &resource, namespace);
     if permissions.0.is_empty() {
-        return Err(invalid(format!("a shared access signature cannot allow only {}", scope.actions())));
+        return Err(invalid(format!("a shared access signature cannot allow only {}", part.actions())));
     }
     Ok(Compiled { container: container.to_owned(), resource, permissions, narrowed })
 }
@@ -192,8 +200,8 @@ mod tests {
 
     use super::*;
 
-    fn scope(paths: Paths, actions: Actions) -> Scope {
-        Scope::new(BucketName::parse("lake").unwrap(), paths, actions).unwrap()
+    fn scope(paths: Paths, actions: Actions) -> Rights {
+        Rights::of(BucketName::parse("lake").unwrap(), paths, actions).unwrap()
     }
 
     fn only(path: Path) -> Paths {
@@ -307,7 +315,7 @@ mod tests {
                 prop_assert!(given || !scope.actions().contains(action) || left_out(action), "{action} was lost");
             }
             let mut around = keys;
-            if let Paths::Only(set) = scope.paths() {
+            if let Paths::Only(set) = scope.parts().places() {
                 for path in set.iter() {
                     for tail in [&b""[..], b"/", b"/x", b"-secret", b"-secret/x", b"x", b"//", b"/x/y/z"] {
                         around.push([path.bytes(), tail].concat());
@@ -327,6 +335,16 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn different_actions_on_different_paths_are_refused() {
+        let read = scope(Paths::Whole, Actions::READ);
+        let parts = read.union(&scope(only(Path::object(b"a").unwrap()), Actions::WRITE)).unwrap();
+        let refused = compile(&parts, Namespace::Flat).unwrap_err();
+        assert_eq!((refused.kind(), refused.field()), (Kind::Invalid, Some("parts")));
+        // Different actions on the same paths are one part.
+        assert!(compile(&read.union(&scope(Paths::Whole, Actions::WRITE)).unwrap(), Namespace::Flat).is_ok());
     }
 
     #[test]
@@ -385,7 +403,7 @@ mod tests {
             assert_eq!(error.kind(), Kind::Invalid);
             assert!(error.message().contains(word), "{error}");
         }
-        let dotted = Scope::new(BucketName::parse("a.b").unwrap(), Paths::Whole, Actions::READ).unwrap();
+        let dotted = Rights::of(BucketName::parse("a.b").unwrap(), Paths::Whole, Actions::READ).unwrap();
         assert!(compile(&dotted, Namespace::Flat).is_err());
         let nothing = scope(Paths::Whole, Actions::of(&[Action::GetBucketInfo, Action::ListBucket]));
         assert_eq!(compile(&nothing, Namespace::Flat).unwrap_err().kind(), Kind::Invalid);
@@ -401,7 +419,7 @@ mod tests {
     fn deleting_one_object_is_not_given_where_its_name_may_be_a_directorys() {
         let object = Paths::only([Path::object(b"jobs/daily").unwrap()]).unwrap();
         let scope =
-            |paths: &Paths, actions| Scope::new(BucketName::parse("lake").unwrap(), paths.clone(), actions).unwrap();
+            |paths: &Paths, actions| Rights::of(BucketName::parse("lake").unwrap(), paths.clone(), actions).unwrap();
         let both = Actions::of(&[Action::GetObject, Action::DeleteObject]);
         let compiled = compile(&scope(&object, both), Namespace::Hierarchical).unwrap();
         assert_eq!(compiled.permissions.0, Actions::of(&[Action::GetObject]));

@@ -33,14 +33,14 @@ fn azure(settings: &Settings, secrets: &serde_json::Value, clock: &Arc<FixedCloc
     Azure::new(settings, secrets, reqwest::Client::new(), clock, Arc::new(SeededEntropy::new(7)))
 }
 
-fn scope() -> Scope {
+fn scope() -> Rights {
     let daily = Paths::only([Path::directory(b"jobs/daily").unwrap()]).unwrap();
-    Scope::new(BucketName::parse("lake").unwrap(), daily, Actions::READ).unwrap()
+    Rights::of(BucketName::parse("lake").unwrap(), daily, Actions::READ).unwrap()
 }
 
 async fn fetch(azure: &Azure, clock: &FixedClock, secs: u32) -> Result<Fetched, Error> {
     let session = SessionName::of("clr_somebody");
-    let wish = Wish { scope: &scope(), lifetime: Lifetime::secs(secs), session: &session, now: clock.now() };
+    let wish = Wish { rights: &scope(), lifetime: Lifetime::secs(secs), session: &session, now: clock.now() };
     azure.fetch(&wish).await
 }
 
@@ -104,7 +104,15 @@ async fn a_key_is_asked_for_as_published_and_signs_many_times() {
     assert_eq!(field("scid"), fetched.upstream_request_id.as_deref());
     let id = fetched.upstream_request_id.as_deref().unwrap();
     assert!(id.len() == 36 && id.as_bytes()[14] == b'4' && matches!(id.as_bytes()[19], b'8'..=b'b'), "{id}");
-    assert_eq!(fetched.narrowed.len(), 1, "{:?}", fetched.narrowed);
+    let narrowed: Vec<String> = fetched.narrowed.iter().map(ToString::to_string).collect();
+    assert_eq!(narrowed.len(), 3, "{narrowed:?}");
+    assert_eq!(
+        narrowed[1..],
+        [
+            "beyond get-object: reading earlier versions and snapshots",
+            "beyond list-bucket: the names of earlier versions, of snapshots and of blobs that are not committed"
+        ]
+    );
 
     // The second makes no request, and is told apart from the first.
     clock.advance_secs(3600);
@@ -363,7 +371,7 @@ fn bad_settings_are_refused_by_their_fields() {
     assert!(error.field() == Some("secrets") && !format!("{error:?}").contains("hush"));
     // One object's list alone is nothing.
     let one = Paths::only([Path::object(b"x").unwrap()]).unwrap();
-    let listing = Scope::new(BucketName::parse("lake").unwrap(), one, Actions::of(&[Action::ListBucket])).unwrap();
+    let listing = Rights::of(BucketName::parse("lake").unwrap(), one, Actions::of(&[Action::ListBucket])).unwrap();
     let own = azure(&serde_json::from_value(good()).unwrap(), &json!({"client_secret": "x"}), &clock).unwrap();
     assert_eq!(own.check(&listing).unwrap_err().kind(), Kind::Invalid);
 }
@@ -418,6 +426,25 @@ async fn delegation_keys_are_revoked_as_published_and_the_last_is_not_used_again
 
     fetch(&azure, &clock, 3600).await.unwrap();
     assert_eq!(stub.asked()[4].line, "POST /?restype=service&comp=userdelegationkey", "another key signs");
+}
+
+#[tokio::test]
+async fn a_web_page_does_not_say_that_keys_were_revoked() {
+    for (kind, body) in
+        [("text/html", "<html>Please log in</html>"), ("application/json", "<p>log in"), ("", "welcome")]
+    {
+        let page = Reply::Now(200, vec![("content-type", kind.into())], body.to_owned());
+        let stub = Stub::start([token(), page]).await;
+        let clock = Arc::new(FixedClock::default());
+        let error = with_lever(&stub, &clock).end_credentials(clock.now()).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Upstream, "{body}: {error:?}");
+    }
+    for body in ["", "{}", " null\n"] {
+        let done = Reply::Now(202, Vec::new(), body.to_owned());
+        let stub = Stub::start([token(), done]).await;
+        let clock = Arc::new(FixedClock::default());
+        with_lever(&stub, &clock).end_credentials(clock.now()).await.unwrap();
+    }
 }
 
 #[tokio::test]

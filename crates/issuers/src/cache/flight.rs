@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 use tracing::Instrument as _;
 use valetkey_core::lease::Provenance;
-use valetkey_core::scope::Scope;
+use valetkey_core::scope::Rights;
 use valetkey_core::storage::Sharing;
 use valetkey_core::time::Lifetime;
 use valetkey_core::{Error, Kind};
@@ -26,7 +26,7 @@ const SKEW: SignedDuration = SignedDuration::from_mins(5);
 struct Flight {
     cache: Arc<Inner>,
     fetcher: Arc<Fetcher>,
-    scope: Arc<Scope>,
+    rights: Arc<Rights>,
     origin: Provenance,
     terms: Terms,
     key: Key,
@@ -56,7 +56,7 @@ impl Inner {
         let flight = Flight {
             cache: Arc::clone(this),
             fetcher: Arc::clone(fetcher),
-            scope: Arc::clone(want.scope),
+            rights: Arc::clone(want.rights),
             origin: want.origin.clone(),
             renews,
             terms,
@@ -123,9 +123,11 @@ impl Flight {
             Sharing::Caller => SessionName::of(&self.origin.caller.to_string()),
             Sharing::Anyone => SessionName::of("valetkey-shared"),
         };
-        let wish = Wish { scope: &self.scope, lifetime, session: &session, now: sent };
+        let wish = Wish { rights: &self.rights, lifetime, session: &session, now: sent };
         let answer = fetcher.upstream.fetch(&wish).await;
-        answer.and_then(|fetched| cache.held(fetched, self.origin.clone(), lifetime, sent)).map_err(|error| {
+        let held = answer.and_then(|fetched| cache.held(fetched, self.origin.clone(), lifetime, sent));
+        held.inspect(|_| fetcher.health.worked()).map_err(|error| {
+            fetcher.health.failed(error.kind());
             let (storage, reason) = (fetcher.name.to_string(), error.kind().slug());
             tracing::Span::current().record("error.type", reason).record("otel.status_code", "ERROR");
             metrics::counter!("vk_upstream_failures_total", "storage" => storage, "reason" => reason).increment(1);

@@ -38,10 +38,11 @@ use serde::Deserialize;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use valetkey_core::credential::{Credential, Issued, Narrowed, Trace};
+use valetkey_core::health::Watched;
 use valetkey_core::id::{CallerId, StorageId};
 use valetkey_core::lease::Provenance;
 use valetkey_core::port::Revocations;
-use valetkey_core::scope::Scope;
+use valetkey_core::scope::Rights;
 use valetkey_core::storage::Sharing;
 use valetkey_core::time::{Clock, Entropy, Lifetime};
 use valetkey_core::{Error, Kind};
@@ -82,6 +83,7 @@ impl Default for Settings {
 }
 
 /// A store to fetch from.
+#[derive(Clone)]
 pub struct Fetcher {
     /// Which it is.
     pub storage: StorageId,
@@ -97,13 +99,15 @@ pub struct Fetcher {
     pub sharing: Sharing,
     /// How often it may be asked.
     pub budget: Arc<Budget>,
+    /// Where it is told how it answers.
+    pub health: Watched,
 }
 
 /// What a permit allows.
 #[derive(Clone, Copy, Debug)]
 pub struct Want<'a> {
     /// What the credential opens.
-    pub scope: &'a Arc<Scope>,
+    pub rights: &'a Arc<Rights>,
     /// Until when, at the latest.
     pub until: Timestamp,
     /// Whether somebody said so: then it is until then, and not for half of it.
@@ -136,7 +140,7 @@ struct Inner {
 struct Key {
     storage: StorageId,
     version: u64,
-    scope: Arc<Scope>,
+    rights: Arc<Rights>,
     caller: Option<CallerId>,
     /// Lifetimes of about the same length, within a factor of two: long ones are not fetched where short ones are wanted.
     class: u32,
@@ -305,7 +309,7 @@ impl Inner {
         let key = Key {
             storage: fetcher.storage,
             version: fetcher.version,
-            scope: want.scope.clone(),
+            rights: want.rights.clone(),
             caller: (fetcher.sharing == Sharing::Caller).then_some(want.origin.caller),
             class: terms.class,
         };

@@ -156,7 +156,7 @@ impl Pooling {
 
 /// INVARIANT: everything of a key is in it, each of a length that is known or comes before it.
 fn digest(key: &Key) -> PoolKey {
-    let Key { storage, version, scope, caller, class } = key;
+    let Key { storage, version, rights, caller, class } = key;
     let mut bytes = Vec::with_capacity(256);
     bytes.extend_from_slice(b"1");
     bytes.extend_from_slice(&storage.to_bytes());
@@ -164,7 +164,7 @@ fn digest(key: &Key) -> PoolKey {
     bytes.extend_from_slice(&class.to_be_bytes());
     bytes.push(u8::from(caller.is_some()));
     bytes.extend_from_slice(&caller.map_or([0; 16], CallerId::to_bytes));
-    scope.encode(&mut bytes);
+    rights.encode(&mut bytes);
     let mut key = [0; 32];
     key.copy_from_slice(digest::digest(&digest::SHA256, &bytes).as_ref());
     PoolKey(key)

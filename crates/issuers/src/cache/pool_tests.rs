@@ -53,11 +53,9 @@ async fn a_node_that_starts_again_has_what_was_fetched() {
     nodes[0].settle().await;
     // With a budget that is spent: what is there needs none.
     let mut again = join(&nodes[0], &pool, 9, 7);
-    let Fetcher { storage, version, ref upstream, least, sharing, .. } = *again.fetcher;
     let spent = budget(1, 1);
     assert!(spent.take(origin(1, again.clock.now()).account, again.clock.now()).is_ok());
-    let (name, upstream) = ("away".into(), Arc::clone(upstream));
-    again.fetcher = Arc::new(Fetcher { storage, name, version, upstream, least, sharing, budget: spent });
+    again.fetcher = Arc::new(Fetcher { budget: spent, ..(*again.fetcher).clone() });
     assert_eq!((again.key("pond", 1, 3600).await, again.key("lake", 1, 3600).await), ("key-1".into(), "key-0".into()));
     assert_eq!(again.calls(), 2);
     assert_eq!(again.ask("sea", 1, 3600).await.unwrap_err().kind(), Kind::RateLimited);
@@ -71,19 +69,11 @@ async fn nobody_takes_out_what_is_anothers() {
     assert_eq!(nodes[1].key("lake", 2, 3600).await, "key-1", "another caller's");
     assert_eq!(nodes[1].key("pond", 1, 3600).await, "key-2", "of another scope");
     assert_eq!(nodes[1].key("lake", 1, 1000).await, "key-3", "it would outlive its permit");
-    let Fetcher { storage, version, ref upstream, least, sharing, .. } = *nodes[1].fetcher;
-    let changed = Arc::new(Fetcher {
-        storage,
-        name: "away".into(),
-        version: version + 1,
-        upstream: Arc::clone(upstream),
-        least,
-        sharing,
-        budget: budget(10, 10),
-    });
+    let own = (*nodes[1].fetcher).clone();
+    let changed = Arc::new(Fetcher { version: own.version + 1, budget: budget(10, 10), ..own });
     let (scope, origin) = (tests::scope("lake"), origin(1, nodes[1].clock.now()));
     let until = Lifetime::secs(3600).ends(nodes[1].clock.now());
-    let want = Want { scope: &scope, until, said: false, origin: &origin };
+    let want = Want { rights: &scope, until, said: false, origin: &origin };
     let held = nodes[1].cache.get(&changed, &want).await.unwrap();
     assert_eq!(held.issued().trace.unwrap().key_id.as_ref(), "key-4", "fetched with other settings");
     assert_eq!(nodes[1].key("lake", 1, 3600).await, "key-0");
@@ -211,6 +201,7 @@ proptest! {
         let narrowed = vec![
             Narrowed::action(Action::PutObject, texts[5].clone()),
             Narrowed { what: LeftOut::DirectoryKeys, why: "why".into() },
+            Narrowed { what: LeftOut::Beyond(Action::PutObject), why: "leases".into() },
         ];
         let mut origin = origin(3, at(1));
         origin.lease = origin.lease.filter(|_| lease);

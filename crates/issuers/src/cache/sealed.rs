@@ -55,6 +55,9 @@ fn text(secret: &Secret<String>) -> Text<'_> {
     Text::Borrowed(secret.reveal())
 }
 
+/// Before an action that nothing is left out of.
+const BEYOND: &str = "beyond ";
+
 /// What is sealed.
 pub(super) fn write(held: &Held) -> Result<Secret<Vec<u8>>, Error> {
     let Held { issued, origin, ends, lasts, renew, good, gave } = held;
@@ -78,6 +81,7 @@ pub(super) fn write(held: &Held) -> Result<Secret<Vec<u8>>, Error> {
                 let action = match what {
                     LeftOut::Action(action) => Some(Text::Borrowed(action.as_str())),
                     LeftOut::DirectoryKeys => None,
+                    LeftOut::Beyond(action) => Some(Text::Owned(format!("{BEYOND}{action}"))),
                 };
                 (action, Text::Borrowed(&**why))
             })
@@ -123,7 +127,10 @@ pub(super) fn read(plain: &Secret<Vec<u8>>) -> Option<Held> {
     };
     let left_out = |(action, why): (Option<Text<'_>>, Text<'_>)| {
         let what = match action {
-            Some(action) => LeftOut::Action(Action::parse(&action)?),
+            Some(action) => match action.strip_prefix(BEYOND) {
+                Some(action) => LeftOut::Beyond(Action::parse(action)?),
+                None => LeftOut::Action(Action::parse(&action)?),
+            },
             None => LeftOut::DirectoryKeys,
         };
         Some(Narrowed { what, why: Cow::Owned(why.into_owned()) })

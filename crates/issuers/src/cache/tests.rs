@@ -40,7 +40,11 @@ pub(super) struct Fake {
 
 #[async_trait]
 impl Upstream for Fake {
-    fn check(&self, _: &Scope) -> Result<(), Error> {
+    fn check_urls(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn check(&self, _: &Rights) -> Result<(), Error> {
         Ok(())
     }
 
@@ -105,6 +109,7 @@ pub(super) fn world_with(settings: Settings, least: u32, sharing: Sharing, budge
         least: Lifetime::secs(least),
         sharing,
         budget,
+        health: valetkey_core::health::Health::new(clock.clone()).of(StorageId::from_bytes([1; 16])),
     });
     let tasks = TaskTracker::new();
     let ended = Arc::new(Ended::default());
@@ -142,13 +147,13 @@ impl Revocations for Ended {
         self.0.lock().unwrap().get(&origin.caller).is_some_and(|at| origin.opened <= *at)
     }
 
-    async fn scope(&self, _: LeaseId) -> Result<Option<Arc<Scope>>, Error> {
+    async fn rights(&self, _: LeaseId) -> Result<Option<Arc<Rights>>, Error> {
         panic!("the cache does not ask")
     }
 }
 
-pub(super) fn scope(bucket: &str) -> Arc<Scope> {
-    Arc::new(Scope::new(BucketName::parse(bucket).unwrap(), Paths::Whole, Actions::READ).unwrap())
+pub(super) fn scope(bucket: &str) -> Arc<Rights> {
+    Arc::new(Rights::of(BucketName::parse(bucket).unwrap(), Paths::Whole, Actions::READ).unwrap())
 }
 
 impl World {
@@ -171,14 +176,14 @@ impl World {
         let until = Lifetime::secs(secs).ends(self.clock.now());
         let scope = scope(bucket);
         let origin = origin(caller, self.clock.now());
-        self.cache.get(&self.fetcher, &Want { scope: &scope, until, said: false, origin: &origin }).await
+        self.cache.get(&self.fetcher, &Want { rights: &scope, until, said: false, origin: &origin }).await
     }
 
     /// For so long, because somebody said so: the key, and how many seconds of the permit it is short of.
     pub(super) async fn said(&self, secs: u32) -> (String, i64) {
         let until = Lifetime::secs(secs).ends(self.clock.now());
         let (scope, origin) = (scope("lake"), origin(1, self.clock.now()));
-        let want = Want { scope: &scope, until, said: true, origin: &origin };
+        let want = Want { rights: &scope, until, said: true, origin: &origin };
         let kept = self.cache.kept(&self.fetcher, &want).unwrap();
         let held = match kept {
             Some(held) => held,
@@ -410,16 +415,8 @@ async fn a_fetch_that_breaks_off_is_a_failure_once() {
 async fn what_was_fetched_with_other_settings_is_not_handed_out() {
     let mut world = world();
     assert_eq!(world.key("lake", 1, 3600).await, "key-0");
-    let Fetcher { storage, version, ref upstream, least, sharing, .. } = *world.fetcher;
-    let changed = Fetcher {
-        storage,
-        name: "away".into(),
-        version: version + 1,
-        upstream: Arc::clone(upstream),
-        least,
-        sharing,
-        budget: budget(10, 10),
-    };
+    let own = (*world.fetcher).clone();
+    let changed = Fetcher { version: own.version + 1, budget: budget(10, 10), ..own };
     let before = std::mem::replace(&mut world.fetcher, Arc::new(changed));
     assert_eq!(world.key("lake", 1, 3600).await, "key-1");
     world.fetcher = before;
@@ -456,7 +453,7 @@ async fn what_is_kept_is_there_without_asking_and_nothing_else_is() {
     let world = world();
     let (scope, origin) = (scope("lake"), origin(1, world.clock.now()));
     let until = Lifetime::secs(3600).ends(world.clock.now());
-    let want = Want { scope: &scope, until, said: false, origin: &origin };
+    let want = Want { rights: &scope, until, said: false, origin: &origin };
     assert!(world.cache.kept(&world.fetcher, &want).unwrap().is_none());
     assert_eq!(world.calls(), 0, "looking asks nobody");
     let issued = world.cache.get(&world.fetcher, &want).await.unwrap().issued();
@@ -472,7 +469,7 @@ async fn what_would_be_refused_is_known_before_anything_is_asked() {
     let world = world_with(Settings::default(), 900, Sharing::Caller, budget(1, 1));
     let (lake, pond, origin) = (scope("lake"), scope("pond"), origin(1, world.clock.now()));
     let until = Lifetime::secs(3600).ends(world.clock.now());
-    let kept = |scope| world.cache.kept(&world.fetcher, &Want { scope, until, said: false, origin: &origin });
+    let kept = |scope| world.cache.kept(&world.fetcher, &Want { rights: scope, until, said: false, origin: &origin });
     world.key("lake", 1, 3600).await;
     let spent = kept(&pond).unwrap_err();
     assert_eq!((spent.kind(), spent.retry_after_secs()), (Kind::RateLimited, Some(1)));
@@ -531,7 +528,7 @@ async fn what_a_store_gave_is_handed_out_as_long_as_it_lives_and_not_fetched_aga
         let all = join_all((0..10).map(|_| world.key("lake", 1, 3600))).await;
         assert!(all.iter().all(|key| key == "key-0"), "{left}");
         let (scope, origin) = (scope("lake"), origin(1, start));
-        let want = Want { scope: &scope, until: later(start, 3600), said: false, origin: &origin };
+        let want = Want { rights: &scope, until: later(start, 3600), said: false, origin: &origin };
         assert!(world.cache.kept(&world.fetcher, &want).unwrap().is_some(), "{left}: it is there without asking");
         world.settle().await;
         assert_eq!(world.calls(), 1, "{left}");
@@ -629,7 +626,7 @@ async fn who_comes_when_the_budget_is_spent_waits_a_moment_for_its_turn() {
     world.key("aaa", 1, 3600).await;
     let (scope, origin) = (scope("bbb"), origin(1, world.clock.now()));
     let want =
-        Want { scope: &scope, until: Lifetime::secs(3600).ends(world.clock.now()), said: false, origin: &origin };
+        Want { rights: &scope, until: Lifetime::secs(3600).ends(world.clock.now()), said: false, origin: &origin };
     assert!(world.cache.kept(&world.fetcher, &want).unwrap().is_none(), "it is not refused beforehand");
     let mut waiting = Box::pin(world.ask("bbb", 1, 3600));
     assert!(futures::poll!(&mut waiting).is_pending());

@@ -16,7 +16,7 @@
 
 use serde::Serialize;
 use valetkey_core::credential::Narrowed;
-use valetkey_core::scope::{Action, Actions, Path, Paths, Scope};
+use valetkey_core::scope::{Action, Actions, Part, Path, Paths, Rights};
 use valetkey_core::{Error, Kind};
 
 use crate::gcs::CustomRoles;
@@ -68,7 +68,16 @@ pub(super) struct Compiled {
     pub(super) narrowed: Vec<Narrowed>,
 }
 
+/// Google's role for who writes and deletes, which has other rights besides.
+pub(super) const BUCKET_WRITER: &str = "roles/storage.legacyBucketWriter";
+
 impl Options {
+    /// Whether a rule of it gives a role.
+    pub(super) fn has_role(&self, role: &str) -> bool {
+        let rules = &self.access_boundary.access_boundary_rules;
+        rules.iter().flat_map(|rule| &rule.available_permissions).any(|own| own.strip_prefix("inRole:") == Some(role))
+    }
+
     /// The boundary as JSON.
     ///
     /// SECURITY: Google's own clients encode this once or twice before they send it, so its server may decode it once more
@@ -79,43 +88,15 @@ impl Options {
     }
 }
 
-/// Says the scope as a boundary can.
-pub(super) fn compile(scope: &Scope, custom: &CustomRoles) -> Result<Compiled, Error> {
-    let bucket = scope.bucket().as_str();
+/// Says the scope as a boundary can: each part in rules of its own, since a token keeps what any rule leaves it.
+pub(super) fn compile(rights: &Rights, custom: &CustomRoles) -> Result<Compiled, Error> {
     let mut narrowed = Vec::new();
-    let on_objects = object_roles(scope.actions(), custom, &mut narrowed);
     let mut rules = Vec::new();
-    let mut put = |roles: &[String], expressions: Vec<Option<String>>| {
-        rules.extend(expressions.into_iter().map(|expression| Rule {
-            available_resource: format!("//storage.googleapis.com/projects/_/buckets/{bucket}"),
-            available_permissions: roles.iter().map(|role| format!("inRole:{role}")).collect(),
-            availability_condition: expression.map(|expression| Condition { expression }),
-        }));
-    };
-    if !on_objects.is_empty() {
-        put(&on_objects, join(object_terms(bucket, scope.paths())?)?);
-    }
-    if scope.actions().contains(Action::ListBucket) {
-        let lists = match (scope.paths(), &custom.list) {
-            // Without a condition the role's reading would not be cut off, so it must be allowed anyway.
-            (Paths::Whole, None) if !scope.actions().contains(Action::GetObject) => {
-                let why = "of a whole bucket it needs get-object beside it, or a custom role";
-                narrowed.push(Narrowed::action(Action::ListBucket, why));
-                None
-            }
-            (Paths::Whole, _) => Some(vec![None]),
-            (Paths::Only(_), _) => {
-                let terms = list_terms(scope.paths(), &mut narrowed)?;
-                if terms.is_empty() { None } else { Some(join(terms)?) }
-            }
-        };
-        if let Some(expressions) = lists {
-            let role = custom.list.clone().unwrap_or_else(|| "roles/storage.objectViewer".to_owned());
-            put(&[role], expressions);
-        }
+    for part in rights.parts().iter() {
+        put_part(rights.bucket().as_str(), part, custom, &mut rules, &mut narrowed)?;
     }
     if rules.is_empty() {
-        return Err(invalid(format!("an access boundary cannot allow only {} here", scope.actions())));
+        return Err(invalid(format!("an access boundary cannot allow only {} here", rights.actions())));
     }
     if rules.len() > MAX_RULES {
         return Err(invalid(format!(
@@ -133,6 +114,48 @@ pub(super) fn compile(scope: &Scope, custom: &CustomRoles) -> Result<Compiled, E
     Ok(Compiled { options, narrowed })
 }
 
+fn put_part(
+    bucket: &str,
+    part: &Part,
+    custom: &CustomRoles,
+    rules: &mut Vec<Rule>,
+    narrowed: &mut Vec<Narrowed>,
+) -> Result<(), Error> {
+    let (paths, actions) = (part.paths(), part.actions());
+    let on_objects = object_roles(actions, custom, narrowed);
+    let mut put = |roles: &[String], expressions: Vec<Option<String>>| {
+        rules.extend(expressions.into_iter().map(|expression| Rule {
+            available_resource: format!("//storage.googleapis.com/projects/_/buckets/{bucket}"),
+            available_permissions: roles.iter().map(|role| format!("inRole:{role}")).collect(),
+            availability_condition: expression.map(|expression| Condition { expression }),
+        }));
+    };
+    if !on_objects.is_empty() {
+        put(&on_objects, join(object_terms(bucket, paths)?)?);
+    }
+    if actions.contains(Action::ListBucket) {
+        let lists = match (paths, &custom.list) {
+            // Without a condition the role's reading would not be cut off, so it must be allowed anyway: on the whole bucket, which is
+            // this part.
+            (Paths::Whole, None) if !actions.contains(Action::GetObject) => {
+                let why = "of a whole bucket it needs get-object beside it, or a custom role";
+                narrowed.push(Narrowed::action(Action::ListBucket, why));
+                None
+            }
+            (Paths::Whole, _) => Some(vec![None]),
+            (Paths::Only(_), _) => {
+                let terms = list_terms(paths, narrowed)?;
+                if terms.is_empty() { None } else { Some(join(terms)?) }
+            }
+        };
+        if let Some(expressions) = lists {
+            let role = custom.list.clone().unwrap_or_else(|| "roles/storage.objectViewer".to_owned());
+            put(&[role], expressions);
+        }
+    }
+    Ok(())
+}
+
 /// The roles for what is done with objects, and what they do not give.
 fn object_roles(actions: Actions, custom: &CustomRoles, narrowed: &mut Vec<Narrowed>) -> Vec<String> {
     let CustomRoles { read, list: _, create, delete } = custom;
@@ -146,7 +169,7 @@ fn object_roles(actions: Actions, custom: &CustomRoles, narrowed: &mut Vec<Narro
     let mut deletes = false;
     match (wants_create, wants_delete, create, delete) {
         (true, true, None, _) | (true, true, Some(_), None) => {
-            roles.push("roles/storage.legacyBucketWriter".to_owned());
+            roles.push(BUCKET_WRITER.to_owned());
             deletes = true;
         }
         (create_too, delete_too, create, delete) => {

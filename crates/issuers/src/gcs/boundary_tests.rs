@@ -6,15 +6,15 @@ use proptest::prelude::*;
 use serde_json::Value;
 use valetkey_core::credential::LeftOut;
 use valetkey_core::name::BucketName;
-use valetkey_core::scope::Listing;
+use valetkey_core::scope::{Listing, Parts};
 
 use super::*;
 
-fn scope(paths: Paths, actions: Actions) -> Scope {
-    Scope::new(BucketName::parse("lake").unwrap(), paths, actions).unwrap()
+fn scope(paths: Paths, actions: Actions) -> Rights {
+    Rights::of(BucketName::parse("lake").unwrap(), paths, actions).unwrap()
 }
 
-fn compiled(scope: &Scope) -> Result<Compiled, Error> {
+fn compiled(scope: &Rights) -> Result<Compiled, Error> {
     compile(scope, &CustomRoles::default())
 }
 
@@ -307,9 +307,14 @@ fn paths() -> impl Strategy<Value = Paths> {
     ]
 }
 
-fn around(paths: &Paths, keys: Vec<Vec<u8>>) -> BTreeSet<Vec<u8>> {
+fn left_out(compiled: &Compiled, action: Action) -> bool {
+    compiled.narrowed.iter().any(|narrowed| narrowed.what == LeftOut::Action(action))
+}
+
+fn around(parts: &Parts, keys: Vec<Vec<u8>>) -> BTreeSet<Vec<u8>> {
     let mut around: BTreeSet<Vec<u8>> = keys.into_iter().collect();
-    if let Paths::Only(set) = paths {
+    for part in parts.iter() {
+        let Paths::Only(set) = part.paths() else { continue };
         for path in set.iter() {
             for tail in [&b""[..], b"/", b"/x", b"-secret", b"-secret/x", b"x", b"//", b"'", b"\\", b"\n", b"\""] {
                 around.insert([path.bytes(), tail].concat());
@@ -326,13 +331,17 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 10_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_boundary_leaves_what_the_scope_covers_and_no_more(
-        paths in paths(),
-        bits in 1u16..1024,
+    fn a_boundary_leaves_what_the_rights_cover_and_no_more(
+        parts in prop_oneof![
+            prop::collection::vec((paths(), 1u16..1024), 1..2),
+            prop::collection::vec((paths(), 1u16..1024), 2..4),
+        ],
         keys in prop::collection::vec(key(), 1..6),
         custom in any::<bool>(),
     ) {
-        let scope = scope(paths, Actions::from_bits(bits).unwrap());
+        let part = |(paths, bits): (Paths, u16)| Part::new(paths, Actions::from_bits(bits).unwrap()).unwrap();
+        let parts = Parts::new(parts.into_iter().map(part)).unwrap();
+        let scope = Rights::new(BucketName::parse("lake").unwrap(), parts);
         let role = |name: &str| Some(format!("projects/p/roles/{name}"));
         let custom = if custom {
             CustomRoles { read: role("read"), list: role("list"), create: role("create"), delete: role("delete") }
@@ -350,13 +359,16 @@ proptest! {
                 return Ok(());
             }
         };
-        prop_assert!(utf8(scope.paths()));
+        let of_objects = [Action::GetObject, Action::PutObject, Action::DeleteObject, Action::ListBucket];
+        for action in of_objects.into_iter().filter(|action| !left_out(&compiled, *action)) {
+            prop_assert!(scope.paths_of(action).is_none_or(utf8));
+        }
         let json = compiled.options.json().unwrap();
         // Decoding it once too often changes nothing.
         prop_assert!(!json.contains('%') && !json.contains('+'));
         let boundary = google::Boundary::read(&json);
-        let left_out = |action: Action| compiled.narrowed.iter().any(|narrowed| narrowed.what == LeftOut::Action(action));
-        for key in around(scope.paths(), keys) {
+        let left_out = |action| left_out(&compiled, action);
+        for key in around(scope.parts(), keys) {
             let Ok(text) = std::str::from_utf8(&key) else { continue };
             for action in Action::ALL {
                 for need in google::needs("lake", text, action) {

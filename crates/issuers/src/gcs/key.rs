@@ -76,6 +76,21 @@ impl ServiceKey {
         })
     }
 
+    /// Whose key it is: its e-mail address.
+    pub(super) fn email(&self) -> &str {
+        &self.email
+    }
+
+    /// Signs some bytes.
+    pub(super) fn sign(&self, bytes: &[u8]) -> Result<Vec<u8>, Error> {
+        let mut signature = vec![0; self.pair.public_modulus_len()];
+        self.pair
+            // This padding takes no randomness; the argument is there for others.
+            .sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), bytes, &mut signature)
+            .map_err(|_| Error::internal("the service account's key does not sign"))?;
+        Ok(signature)
+    }
+
     /// A signed assertion that this is the service account.
     pub(super) fn assertion(&self, now: Timestamp) -> Result<Secret<String>, Error> {
         let issued = now.as_second() - BACK_SECS;
@@ -91,11 +106,7 @@ impl ServiceKey {
             exp: issued + LIFE_SECS,
         }))?;
         let mut jwt = format!("{header}.{claims}");
-        let mut signature = vec![0; self.pair.public_modulus_len()];
-        self.pair
-            // This padding takes no randomness; the argument is there for others.
-            .sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), jwt.as_bytes(), &mut signature)
-            .map_err(|_| Error::internal("the service account's key does not sign"))?;
+        let signature = self.sign(jwt.as_bytes())?;
         jwt.push('.');
         jwt.push_str(&BASE64URL_NOPAD.encode(&signature));
         Ok(Secret::new(jwt))

@@ -13,6 +13,9 @@ mod key;
 mod source;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod url_tests;
+mod urls;
 
 use std::sync::Arc;
 
@@ -21,16 +24,17 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use valetkey_core::credential::{Credential, GoogleToken};
 use valetkey_core::hosts::{Hosts, Proof};
-use valetkey_core::nouns::provider::{Documented, Extra, Facts, Hints};
+use valetkey_core::nouns::provider::{Beyond, Documented, Extra, Facts, Hints};
 use valetkey_core::nouns::storage_admin::Ended;
-use valetkey_core::scope::Scope;
+use valetkey_core::port::SignedUrls;
+use valetkey_core::scope::{Action, Rights};
 use valetkey_core::storage::StorageKind;
 use valetkey_core::time::{Clock, Lifetime};
 use valetkey_core::{Error, Kind, Secret};
 
 use crate::kind::{UpstreamKind, opened};
 use crate::own::{Own, Signed};
-use crate::upstream::{Fetched, Upstream, Wish, by_hand, by_lever};
+use crate::upstream::{Fetched, Upstream, UrlWish, Wish, by_hand, by_lever};
 use crate::web::{Answer, Transport, Web, origin_of, url};
 pub use source::ExternalAccount;
 use source::{LONGEST_SECS, Source};
@@ -64,8 +68,17 @@ pub(crate) const KIND: UpstreamKind = UpstreamKind {
             (Extra::Undelete, Documented::Open),
             (Extra::Retention, Documented::Open),
         ],
+        also: BEYOND,
     },
 };
+
+/// What tokens allow beyond their actions, where they have that role.
+const BEYOND: &[Beyond] = &[Beyond {
+    with: Action::PutObject,
+    when: "with Google's own roles (`legacyBucketWriter`)",
+    also: "the other rights of that role: listing, restoring, retention",
+    avoided: "custom roles in `roles.create`, `roles.delete`",
+}];
 
 /// A store's settings.
 #[derive(Clone, Debug, Deserialize)]
@@ -262,13 +275,16 @@ impl Gcs {
 
 #[async_trait]
 impl Upstream for Gcs {
-    fn check(&self, scope: &Scope) -> Result<(), Error> {
-        boundary::compile(scope, &self.roles).map(|_| ())
+    fn check(&self, rights: &Rights) -> Result<(), Error> {
+        boundary::compile(rights, &self.roles).map(|_| ())
     }
 
     async fn fetch(&self, wish: &Wish<'_>) -> Result<Fetched, Error> {
-        let Wish { scope, lifetime, session: _, now } = wish;
-        let compiled = boundary::compile(scope, &self.roles)?;
+        let Wish { rights, lifetime, session: _, now } = wish;
+        let mut compiled = boundary::compile(rights, &self.roles)?;
+        if compiled.options.has_role(boundary::BUCKET_WRITER) {
+            compiled.narrowed.extend(BEYOND.iter().map(Beyond::said));
+        }
         let options = compiled.options.json()?;
         if lifetime.as_secs() < LONGEST_SECS && !self.source.is_free_in_length() {
             return Err(Error::new(
@@ -292,6 +308,14 @@ impl Upstream for Gcs {
             packed_policy_percent: None,
             narrowed: compiled.narrowed,
         })
+    }
+
+    fn check_urls(&self) -> Result<(), Error> {
+        self.source.signs_urls().map(|_| ())
+    }
+
+    async fn signs_urls(&self, wish: &UrlWish<'_>) -> Result<Box<dyn SignedUrls>, Error> {
+        Ok(Box::new(urls::Urls::new(self.source.signs_urls()?, wish)?))
     }
 
     fn facts(&self) -> Facts {

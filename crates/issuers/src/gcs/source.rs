@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -66,7 +67,7 @@ struct Format {
 /// A way to a token.
 #[derive(Debug)]
 enum Way {
-    Key(Box<ServiceKey>),
+    Key(Arc<ServiceKey>),
     Federated(Box<Federated>),
     Metadata { url: String },
 }
@@ -125,7 +126,7 @@ impl Source {
                 let key = secrets.service_account_key.as_ref().ok_or_else(|| {
                     invalid("this identity needs the key file of a service account", "service_account_key")
                 })?;
-                Way::Key(Box::new(ServiceKey::parse(key)?))
+                Way::Key(Arc::new(ServiceKey::parse(key)?))
             }
             Identity::WorkloadIdentity { external_account } => {
                 let own = external_account.service_account_impersonation_url.as_deref();
@@ -171,6 +172,20 @@ impl Source {
             Way::Metadata { url } => hosts.tell("identity.endpoint", origin_of(url)?),
         }
         Ok(Self { way, stand_in, last: Renewing::new() })
+    }
+
+    /// The key that signs URLs: of the service account whose tokens are bounded, which may open what they open.
+    ///
+    /// # Errors
+    /// `Invalid` where there is none.
+    pub(super) fn signs_urls(&self) -> Result<Arc<ServiceKey>, Error> {
+        match (&self.way, &self.stand_in) {
+            (Way::Key(key), None) => Ok(Arc::clone(key)),
+            (Way::Key(_) | Way::Federated(_) | Way::Metadata { .. }, _) => Err(Error::new(
+                Kind::Invalid,
+                "URLs are signed with a service account's own key, which this storage's identity has not",
+            )),
+        }
     }
 
     /// Whether tokens shorter than Google's usual hour can be had.

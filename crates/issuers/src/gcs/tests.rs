@@ -19,7 +19,7 @@ const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const PLATFORM: &str = "https://www.googleapis.com/auth/cloud-platform";
 
-fn gcs(settings: &Value, secrets: &Value, clock: &Arc<FixedClock>) -> Result<Gcs, Error> {
+pub(super) fn gcs(settings: &Value, secrets: &Value, clock: &Arc<FixedClock>) -> Result<Gcs, Error> {
     let settings: Settings = serde_json::from_value(settings.clone()).unwrap();
     let secrets = Secrets::parse(secrets.to_string().as_bytes())?;
     let clock: Arc<dyn Clock> = Arc::clone(clock) as _;
@@ -30,14 +30,14 @@ fn metadata(url: &str) -> Value {
     json!({"identity": {"kind": "metadata", "endpoint": url}, "token_service": format!("{url}/v1/token")})
 }
 
-fn scope() -> Scope {
+fn scope() -> Rights {
     let daily = Paths::only([Path::directory(b"jobs/daily +%2F").unwrap()]).unwrap();
-    Scope::new(BucketName::parse("lake").unwrap(), daily, Actions::READ).unwrap()
+    Rights::of(BucketName::parse("lake").unwrap(), daily, Actions::READ).unwrap()
 }
 
 async fn fetch(gcs: &Gcs, clock: &FixedClock, secs: u32) -> Result<Fetched, Error> {
     let session = SessionName::of("clr_somebody");
-    let wish = Wish { scope: &scope(), lifetime: Lifetime::secs(secs), session: &session, now: clock.now() };
+    let wish = Wish { rights: &scope(), lifetime: Lifetime::secs(secs), session: &session, now: clock.now() };
     gcs.fetch(&wish).await
 }
 
@@ -322,8 +322,39 @@ fn bad_settings_are_refused_by_their_fields() {
     settings["key"] = json!("x");
     assert!(serde_json::from_value::<Settings>(settings).is_err());
     let own = gcs(&good(), &json!({}), &clock).unwrap();
-    let info = Scope::new(BucketName::parse("lake").unwrap(), Paths::Whole, Actions::of(&[Action::GetBucketInfo]));
+    let info = Rights::of(BucketName::parse("lake").unwrap(), Paths::Whole, Actions::of(&[Action::GetBucketInfo]));
     assert_eq!(own.check(&info.unwrap()).unwrap_err().kind(), Kind::Invalid);
+}
+
+/// With a kept key an operator may name any host; where it, and what comes of it, goes is said of each setting and of the key's own file.
+#[test]
+fn where_a_kept_key_goes_is_said_of_each_setting_and_of_its_file() {
+    let clock = Arc::new(FixedClock::default());
+    let pair = KeyPair::generate(KeySize::Rsa2048).unwrap();
+    let der: Pkcs8V1Der<'_> = pair.as_der().unwrap();
+    let pem = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", BASE64.encode(der.as_ref()));
+    let base = json!({"identity": {"kind": "service-account-key"}, "impersonate": "a@p.iam.gserviceaccount.com"});
+    let hosts = |more: &Value, token_uri: Option<&str>| {
+        let mut settings = base.clone();
+        settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let file = json!({
+            "type": "service_account", "private_key_id": "k", "client_email": "v@p.iam.gserviceaccount.com", "private_key": pem,
+            "token_uri": token_uri,
+        });
+        gcs(&settings, &json!({"service_account_key": file}), &clock).unwrap().hosts().clone()
+    };
+    let (before, evil) = (hosts(&json!({}), None), "https://evil.example");
+    for (more, token_uri, new) in [
+        (json!({"roles": {"read": "projects/p/roles/reader"}}), None, None),
+        (json!({"impersonate": "other@p.iam.gserviceaccount.com"}), None, None),
+        (json!({"token_service": format!("{evil}/v1/token")}), None, Some("token_service https://evil.example")),
+        (json!({"credentials_endpoint": evil}), None, Some("credentials_endpoint https://evil.example")),
+        (json!({}), Some("https://evil.example/token"), Some("service_account_key https://evil.example")),
+    ] {
+        let now = hosts(&more, token_uri);
+        let beyond = now.beyond(&before).map(|(setting, origin)| format!("{setting} {origin}"));
+        assert_eq!(beyond.as_deref(), new, "{more} {token_uri:?}");
+    }
 }
 
 #[tokio::test]

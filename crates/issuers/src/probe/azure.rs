@@ -10,7 +10,7 @@ use crate::probe::{BODY, Live, between, code, meaning, place, unstepped};
 use crate::web::{Answer as Answered, quoted};
 
 /// The service's version, which is the signatures' (`azure/sas.rs`).
-const VERSION: &str = "2023-11-03";
+pub(super) const VERSION: &str = "2023-11-03";
 /// Names a lease of the check's.
 const LEASE: &str = "7c9e6679-7425-40de-944b-e07fc1f90ae7";
 /// No tags at all.
@@ -82,6 +82,7 @@ impl Asking<'_> {
             Extra::Lease => lease("acquire"),
             Extra::BreakLease => lease("break"),
             Extra::Snapshot | Extra::Earlier => return self.snapshot(key, extra).await,
+            Extra::Version => return self.version(key).await,
             Extra::Metadata => {
                 Request { headers: &[("x-ms-meta-checked", "1")], ..request(Method::PUT, "comp=metadata&") }
             }
@@ -106,6 +107,18 @@ impl Asking<'_> {
         Ok(answer)
     }
 
+    /// Reads the blob by the name of a version of it: who may read one that way may read each that has a name.
+    async fn version(&self, key: &str) -> Result<Answer, String> {
+        let (read, answered) = self.send(Some(key), request(Method::GET, "")).await?;
+        if read != Answer::Allowed {
+            return Err("the blob cannot be read, and so has no version to read".to_owned());
+        }
+        let name = answered.headers.get("x-ms-version-id").and_then(|name| name.to_str().ok());
+        let name = name.filter(|name| is_time(name)).ok_or("the account names no versions")?;
+        let query = format!("versionid={}&", name.replace(':', "%3A"));
+        Ok(self.send(Some(key), request(Method::GET, &query)).await?.0)
+    }
+
     /// Takes a snapshot, reads it, and deletes it.
     async fn snapshot(&self, key: &str, extra: Extra) -> Result<Answer, String> {
         let (taken, answered) = self.send(Some(key), request(Method::PUT, "comp=snapshot&")).await?;
@@ -113,13 +126,17 @@ impl Asking<'_> {
             return if extra == Extra::Snapshot { Ok(taken) } else { Err("there is no snapshot to read".to_owned()) };
         }
         let name = answered.headers.get("x-ms-snapshot").and_then(|name| name.to_str().ok());
-        let plain = |name: &&str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-:.".contains(&byte));
-        let name = name.filter(plain).ok_or("the storage took a snapshot and did not name it")?;
+        let name = name.filter(|name| is_time(name)).ok_or("the storage took a snapshot and did not name it")?;
         let query = format!("snapshot={}&", name.replace(':', "%3A"));
         let (read, _) = self.send(Some(key), request(Method::GET, &query)).await?;
         self.send(Some(key), request(Method::DELETE, &query)).await?;
         Ok(if extra == Extra::Snapshot { taken } else { read })
     }
+}
+
+/// Whether it is written as the times are that name snapshots and versions.
+fn is_time(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-:.".contains(&byte))
 }
 
 pub(super) async fn attempt(

@@ -15,16 +15,17 @@ use valetkey_core::{Error, Kind};
 
 use crate::probe::Live;
 use crate::probe::xml::{Proof, Request, proven};
-use crate::web::failure;
+use crate::web::{Answer, failure};
 
 /// How long a store may take for one page.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The largest page that is read, in bytes: a thousand of the longest keys, encoded, and what stands around them.
 const MOST_BYTES: usize = 8 * 1024 * 1024;
 
+/// A page of a list, as S3 and its kin write it.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Page {
+pub(super) struct Page {
     #[serde(default)]
     contents: Vec<Object>,
     #[serde(default)]
@@ -68,26 +69,40 @@ impl VendedLists for Live {
             let text = String::from_utf8_lossy(answer.body.reveal());
             return Err(answer.refused("the storage refused to list", &super::code(&text), ""));
         }
-        let text = std::str::from_utf8(answer.body.reveal()).map_err(|_| answer.malformed("a list that is no text"))?;
-        let page: Page = Some(text)
-            .filter(|text| text.contains("<ListBucketResult"))
-            .and_then(|text| quick_xml::de::from_str(text).ok())
-            .ok_or_else(|| answer.malformed("no list"))?;
-        let encoded = page.encoding_type.as_deref() == Some("url");
-        let entries = page.contents.into_iter().map(|object| {
-            let key = if encoded { decoded(&object.key) } else { object.key.into_bytes() };
-            let modified = object.last_modified.parse().map_err(|_| answer.malformed("a time that is none"))?;
-            if !key.starts_with(prefix.as_bytes()) {
-                return Err(answer.malformed("an object that was not asked for"));
-            }
-            Ok(Listed { key: key.into(), size: object.size, modified })
-        });
-        let entries = entries.collect::<Result<Vec<_>, Error>>()?;
-        let next = page.next_continuation_token.filter(|_| page.is_truncated);
-        if page.is_truncated && (next.is_none() || next.as_deref() == from) {
+        let (entries, next) = Page::read(&answer)?.listed(&answer)?;
+        if entries.iter().any(|listed| !listed.key.starts_with(prefix.as_bytes())) {
+            return Err(answer.malformed("an object that was not asked for"));
+        }
+        if next.is_some() && next.as_deref() == from {
             return Err(answer.malformed("a list that continues nowhere"));
         }
         Ok(ListPage { entries, next })
+    }
+}
+
+impl Page {
+    pub(super) fn read(answer: &Answer) -> Result<Self, Error> {
+        let text = std::str::from_utf8(answer.body.reveal()).map_err(|_| answer.malformed("a list that is no text"))?;
+        Some(text)
+            .filter(|text| text.contains("<ListBucketResult"))
+            .and_then(|text| quick_xml::de::from_str(text).ok())
+            .ok_or_else(|| answer.malformed("no list"))
+    }
+
+    /// The objects, and where the next page begins.
+    pub(super) fn listed(self, answer: &Answer) -> Result<(Vec<Listed>, Option<String>), Error> {
+        let encoded = self.encoding_type.as_deref() == Some("url");
+        let entries = self.contents.into_iter().map(|object| {
+            let key = if encoded { decoded(&object.key) } else { object.key.into_bytes() };
+            let modified = object.last_modified.parse().map_err(|_| answer.malformed("a time that is none"))?;
+            Ok(Listed { key: key.into(), size: object.size, modified })
+        });
+        let entries = entries.collect::<Result<Vec<_>, Error>>()?;
+        let next = self.next_continuation_token.filter(|_| self.is_truncated);
+        if self.is_truncated && next.is_none() {
+            return Err(answer.malformed("a list that continues nowhere"));
+        }
+        Ok((entries, next))
     }
 }
 

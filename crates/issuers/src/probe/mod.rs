@@ -4,6 +4,9 @@
 //! redirect is followed, and of what a store answers only its status, its code and the keys of a list are read.
 
 mod azure;
+#[cfg(test)]
+mod file_tests;
+mod files;
 mod list;
 #[cfg(test)]
 mod tests;

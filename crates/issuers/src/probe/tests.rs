@@ -59,13 +59,18 @@ struct Stub {
     seen: Mutex<Vec<String>>,
 }
 
+/// The body of a blob that has a version.
+const VERSIONED: &str = "versioned";
+
 async fn answer(State(stub): State<Arc<Stub>>, request: Request) -> Response {
     let header = |name: &str| request.headers().get(name).map_or("-", |value| value.to_str().unwrap()).to_owned();
     let proof = header("authorization").split(", Signature").next().unwrap().to_owned();
     let line = format!("{} {} {proof} {}", request.method(), request.uri(), header("x-ms-blob-type"));
     stub.seen.lock().unwrap().push(line);
     let (status, code, body) = stub.answers.lock().unwrap().remove(0);
-    (StatusCode::from_u16(status).unwrap(), [("x-ms-error-code", code)], body).into_response()
+    let version = if body == VERSIONED { "2026-01-01T00:00:00.1234567Z" } else { "" };
+    let headers = [("x-ms-error-code", code), ("x-ms-version-id", version)];
+    (StatusCode::from_u16(status).unwrap(), headers, body).into_response()
 }
 
 async fn rig(answers: &[(u16, &'static str, &'static str)]) -> (String, Arc<Stub>) {
@@ -227,6 +232,23 @@ async fn what_azure_allows_is_undone() {
     }
     let (answer, _) = told(StorageKind::Azure, &azure(), Verb::Extra(Extra::Earlier), &[denied]).await;
     assert!(matches!(answer, Answer::Failed(_)), "without a snapshot nothing is told: {answer:?}");
+}
+
+#[tokio::test]
+async fn a_blob_is_read_by_the_name_of_its_version_where_it_has_one() {
+    let read = (200, "", VERSIONED);
+    let tried = async |answers: &[_]| told(StorageKind::Azure, &azure(), Verb::Extra(Extra::Version), answers).await;
+    let (answer, seen) = tried(&[read, (200, "", "")]).await;
+    assert_eq!((answer, seen.len()), (Answer::Allowed, 2));
+    let line = "GET /lake/.valetkey/checks/0a/x?versionid=2026-01-01T00%3A00%3A00.1234567Z&sv=2023-11-03&";
+    assert!(seen[1].starts_with(line), "{seen:?}");
+    let (answer, _) = tried(&[read, (403, "AuthorizationPermissionMismatch", "")]).await;
+    assert!(matches!(answer, Answer::Refused { .. }), "{answer:?}");
+    // Neither yes nor no: the account keeps no versions, or there is nothing to read.
+    for first in [(200, "", ""), (404, "BlobNotFound", "")] {
+        let (answer, seen) = tried(&[first]).await;
+        assert!(matches!(answer, Answer::Failed(_)) && seen.len() == 1, "{answer:?} {seen:?}");
+    }
 }
 
 #[tokio::test]

@@ -50,6 +50,7 @@ fn extra(extra: Extra) -> Option<(Method, Pairs, &'static str)> {
         | Extra::BreakLease
         | Extra::Snapshot
         | Extra::Earlier
+        | Extra::Version
         | Extra::Metadata
         | Extra::Retag
         | Extra::Undelete
@@ -84,6 +85,7 @@ async fn try_extra(
         | Extra::BreakLease
         | Extra::Snapshot
         | Extra::Earlier
+        | Extra::Version
         | Extra::Metadata
         | Extra::Retag
         | Extra::Undelete

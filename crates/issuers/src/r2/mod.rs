@@ -20,9 +20,9 @@ use valetkey_core::credential::{Credential, Narrowed, S3Keys};
 use valetkey_core::field::Field;
 use valetkey_core::hosts::{Hosts, Proof};
 use valetkey_core::name::shortened;
-use valetkey_core::nouns::provider::{Documented, Extra, Facts, Hints};
+use valetkey_core::nouns::provider::{Beyond, Documented, Extra, Facts, Hints};
 use valetkey_core::nouns::storage_admin::Ended;
-use valetkey_core::scope::{Action, Actions, Path, Paths, Scope};
+use valetkey_core::scope::{Action, Actions, Path, Paths, Rights};
 use valetkey_core::storage::StorageKind;
 use valetkey_core::time::{Clock, Lifetime};
 use valetkey_core::{Error, Kind, Secret};
@@ -30,7 +30,7 @@ use valetkey_core::{Error, Kind, Secret};
 use crate::kind::{UpstreamKind, opened};
 use crate::r2::api::{ApiRequest, WHOM, accepted, read};
 use crate::r2::token::{Claims, PathClaims};
-use crate::upstream::{Fetched, Upstream, Wish, by_hand, by_lever, plausible_end};
+use crate::upstream::{Fetched, Upstream, Wish, by_hand, by_lever, one_part, plausible_end};
 use crate::web::{Transport, Web, hidden, origin_of, request_id, url};
 
 /// This kind of storage.
@@ -46,8 +46,17 @@ pub(crate) const KIND: UpstreamKind = UpstreamKind {
         vend: Some("are `parent_access_key_id` and its secret right?"),
         rights: Some("does the parent key open this bucket, to read and write?"),
         beyond: &[(Extra::Write, Documented::Open)],
+        also: BEYOND,
     },
 };
+
+/// What credentials allow beyond their actions.
+const BEYOND: &[Beyond] = &[Beyond {
+    with: Action::DeleteObject,
+    when: "",
+    also: "writing: no permission has one without the other",
+    avoided: "",
+}];
 
 /// What is configured of R2; nothing of it is secret.
 #[derive(Clone, Debug, Deserialize)]
@@ -284,10 +293,11 @@ impl R2 {
     }
 
     /// What the scope is at R2.
-    fn meant(&self, scope: &Scope) -> Result<Meant, Error> {
+    fn meant(&self, rights: &Rights) -> Result<Meant, Error> {
         let mut narrowed = Vec::new();
-        let mut wanted = scope.actions();
-        let paths = match scope.paths() {
+        let part = one_part(rights)?;
+        let mut wanted = part.actions();
+        let paths = match part.paths() {
             Paths::Whole => None,
             Paths::Only(paths) => {
                 let mut claims = PathClaims { prefix_paths: Vec::new(), object_paths: Vec::new() };
@@ -353,6 +363,9 @@ impl R2 {
                 ));
             }
         };
+        if !wanted.contains(Action::PutObject) {
+            narrowed.extend(Beyond::of(BEYOND, wanted));
+        }
         Ok(Meant { permission, actions, paths, narrowed })
     }
 
@@ -364,7 +377,7 @@ impl R2 {
         let iat = wish.now.as_second();
         let exp = iat.saturating_add(i64::from(Self::lifetime(wish).as_secs()));
         let claims = Claims {
-            bucket: wish.scope.bucket().as_str(),
+            bucket: wish.rights.bucket().as_str(),
             scope: meant.permission,
             actions: meant.actions,
             paths: meant.paths,
@@ -376,7 +389,7 @@ impl R2 {
         };
         let (secret_access_key, session_token) = token::mint(&claims, secret)?;
         if session_token.reveal().len() > MAX_TOKEN_BYTES {
-            return Err(too_many(wish.scope));
+            return Err(too_many(wish.rights));
         }
         let expiration = jiff::Timestamp::from_second(exp)
             .map_err(|error| Error::internal("a credential would end after the end of time").caused_by(error))?;
@@ -397,7 +410,7 @@ impl R2 {
         let lifetime = Self::lifetime(wish);
         // SECURITY: an empty list is left out, and both are only when the whole bucket is meant: a set of paths is never empty.
         let body = ApiRequest {
-            bucket: wish.scope.bucket().as_str(),
+            bucket: wish.rights.bucket().as_str(),
             parent_access_key_id: &self.parent_access_key_id,
             permission: meant.permission,
             ttl_seconds: lifetime.as_secs(),
@@ -434,8 +447,8 @@ impl R2 {
     }
 }
 
-fn too_many(scope: &Scope) -> Error {
-    let count = match scope.paths() {
+fn too_many(rights: &Rights) -> Error {
+    let count = match rights.parts().places() {
         Paths::Whole => 1,
         Paths::Only(paths) => paths.len(),
     };
@@ -445,8 +458,8 @@ fn too_many(scope: &Scope) -> Error {
 
 #[async_trait]
 impl Upstream for R2 {
-    fn check(&self, scope: &Scope) -> Result<(), Error> {
-        let meant = self.meant(scope)?;
+    fn check(&self, rights: &Rights) -> Result<(), Error> {
+        let meant = self.meant(rights)?;
         // Base64 of base64: a byte of a path becomes not quite two of the token.
         let bytes: usize = meant
             .paths
@@ -454,7 +467,7 @@ impl Upstream for R2 {
             .flat_map(|paths| paths.prefix_paths.iter().chain(&paths.object_paths))
             .map(|path| path.len() + 3)
             .sum();
-        if bytes.saturating_mul(16) / 9 > MAX_TOKEN_BYTES { Err(too_many(scope)) } else { Ok(()) }
+        if bytes.saturating_mul(16) / 9 > MAX_TOKEN_BYTES { Err(too_many(rights)) } else { Ok(()) }
     }
 
     fn signs(&self) -> bool {
@@ -463,17 +476,22 @@ impl Upstream for R2 {
 
     fn sign(&self, wish: &Wish<'_>) -> Option<Result<Fetched, Error>> {
         match &self.maker {
-            Maker::Local(secret) => Some(self.meant(wish.scope).and_then(|meant| self.local(secret, wish, meant))),
+            Maker::Local(secret) => Some(self.meant(wish.rights).and_then(|meant| self.local(secret, wish, meant))),
             Maker::Api(_) => None,
         }
     }
 
     async fn fetch(&self, wish: &Wish<'_>) -> Result<Fetched, Error> {
-        let meant = self.meant(wish.scope)?;
+        let meant = self.meant(wish.rights)?;
         match &self.maker {
             Maker::Local(secret) => self.local(secret, wish, meant),
             Maker::Api(token) => self.fetched(token, wish, meant).await,
         }
+    }
+
+    fn check_urls(&self) -> Result<(), Error> {
+        let said = "each URL of R2 has a credential of its own, made here where the secrets are a `secret_access_key`";
+        matches!(self.maker, Maker::Local(_)).then_some(()).ok_or_else(|| Error::new(Kind::Invalid, said))
     }
 
     fn facts(&self) -> Facts {

@@ -32,14 +32,14 @@ fn local(more: &Value) -> R2 {
     R2::new(settings(more), secrets, reqwest::Client::new(), Arc::new(FixedClock::default())).unwrap()
 }
 
-fn scope(bucket: &str, paths: Paths, actions: Actions) -> Scope {
-    Scope::new(BucketName::parse(bucket).unwrap(), paths, actions).unwrap()
+fn scope(bucket: &str, paths: Paths, actions: Actions) -> Rights {
+    Rights::of(BucketName::parse(bucket).unwrap(), paths, actions).unwrap()
 }
 
-async fn fetch(r2: &R2, scope: &Scope, secs: u32) -> Result<Fetched, Error> {
+async fn fetch(r2: &R2, scope: &Rights, secs: u32) -> Result<Fetched, Error> {
     let session = SessionName::of("clr_1");
     let now = "2026-01-01T00:00:00.9Z".parse().unwrap();
-    r2.fetch(&Wish { scope, lifetime: Lifetime::secs(secs), session: &session, now }).await
+    r2.fetch(&Wish { rights: scope, lifetime: Lifetime::secs(secs), session: &session, now }).await
 }
 
 fn keys(fetched: &Fetched) -> (&str, &str, &str, String) {
@@ -177,6 +177,16 @@ fn r2_allows(claims: &Value, operation: &str, key: &str) -> bool {
 /// Without single operations and with them.
 static R2S: LazyLock<[R2; 2]> = LazyLock::new(|| [false, true].map(|claim| local(&json!({"actions_claim": claim}))));
 
+#[test]
+fn different_actions_on_different_paths_are_refused() {
+    let below = Paths::only([Path::directory(b"a/tmp").unwrap()]).unwrap();
+    let parts = scope("lake", Paths::Whole, Actions::READ).union(&scope("lake", below, Actions::READ_WRITE)).unwrap();
+    for claim in [false, true] {
+        let refused = R2S[usize::from(claim)].check(&parts).unwrap_err();
+        assert_eq!((refused.kind(), refused.field()), (Kind::Invalid, Some("parts")));
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(10_000))]
 
@@ -201,7 +211,7 @@ proptest! {
         let wanted = scope("lake", Paths::only(&paths).unwrap_or(Paths::Whole), actions);
         let r2 = &R2S[usize::from(claim)];
         let session = SessionName::of("x1");
-        let wish = Wish { scope: &wanted, lifetime: Lifetime::secs(900), session: &session, now: r2.web.now() };
+        let wish = Wish { rights: &wanted, lifetime: Lifetime::secs(900), session: &session, now: r2.web.now() };
         let Ok(meant) = r2.meant(&wanted) else { return Ok(()) };
         let secret = Secret::new("s".to_owned());
         let claims = claims(&r2.local(&secret, &wish, meant).unwrap());
@@ -402,7 +412,7 @@ fn what_is_signed_here_is_made_at_once_and_to_the_second() {
     let scope = scope("lake", Paths::Whole, Actions::READ);
     for secs in [60, 120, 900, 604_800] {
         let now = "2026-01-01T00:00:00.9Z".parse().unwrap();
-        let wish = Wish { scope: &scope, lifetime: Lifetime::secs(secs), session: &session, now };
+        let wish = Wish { rights: &scope, lifetime: Lifetime::secs(secs), session: &session, now };
         let fetched = local(&json!({})).sign(&wish).unwrap().unwrap();
         let end = fetched.credential.expiration();
         assert_eq!(end.as_second(), 1_767_225_600 + i64::from(secs));
@@ -410,6 +420,6 @@ fn what_is_signed_here_is_made_at_once_and_to_the_second() {
     let secrets = Secrets::parse(&Secret::new(r#"{"api_token":"t"}"#.to_owned())).unwrap();
     let api = R2::new(settings(&json!({})), secrets, reqwest::Client::new(), Arc::new(FixedClock::default())).unwrap();
     let now = "2026-01-01T00:00:00Z".parse().unwrap();
-    let wish = Wish { scope: &scope, lifetime: Lifetime::secs(900), session: &session, now };
+    let wish = Wish { rights: &scope, lifetime: Lifetime::secs(900), session: &session, now };
     assert!(!api.signs() && api.sign(&wish).is_none() && local(&json!({})).signs());
 }

@@ -26,7 +26,7 @@ use valetkey_core::field::Field;
 use valetkey_core::hosts::{Hosts, Proof};
 use valetkey_core::nouns::provider::{Documented, Extra, Facts, Hints};
 use valetkey_core::nouns::storage_admin::Ended;
-use valetkey_core::scope::{Paths, Scope};
+use valetkey_core::scope::Rights;
 use valetkey_core::storage::StorageKind;
 use valetkey_core::time::{Clock, Lifetime};
 use valetkey_core::{Error, Kind};
@@ -44,11 +44,11 @@ use crate::sts::wire::{Form, Given, Refused};
 use crate::upstream::{Fetched, SessionName, Upstream, Wish, by_hand, by_lever, plausible_end};
 use crate::web::{Web, refused};
 
-/// The session policy that says a scope to AWS itself, and what of the scope it leaves out.
+/// The session policy that says rights to AWS itself, and what of them it leaves out.
 ///
 /// # Errors
 /// `Invalid` when AWS has no words for it.
-pub fn session_policy(scope: &Scope) -> Result<(String, Vec<Narrowed>), Error> {
+pub fn session_policy(rights: &Rights) -> Result<(String, Vec<Narrowed>), Error> {
     let grammar = Grammar {
         partition: "aws".into(),
         specials: Specials::Escaped,
@@ -58,7 +58,7 @@ pub fn session_policy(scope: &Scope) -> Result<(String, Vec<Narrowed>), Error> {
         kms: None,
         outside: Outside::Unsaid,
     };
-    let Written { json, narrowed } = grammar.write(scope, PolicyForm::FULL)?;
+    let Written { json, narrowed } = grammar.write(rights, PolicyForm::FULL)?;
     Ok((json, narrowed))
 }
 
@@ -90,6 +90,7 @@ pub(crate) const KIND: UpstreamKind = UpstreamKind {
             (Extra::Versions, Documented::Closed),
             (Extra::Untag, Documented::Closed),
         ],
+        also: &[],
     },
 };
 
@@ -111,22 +112,22 @@ pub struct Sts {
 /// Which plan of a scope the store took, of those scopes whose fullest plan it found too large: so that it is not asked in vain
 /// again.
 #[derive(Default)]
-struct Learnt(Mutex<HashMap<Scope, usize>>);
+struct Learnt(Mutex<HashMap<Rights, usize>>);
 
 /// Scopes that are remembered; then all are forgotten.
 const REMEMBERED: usize = 1024;
 
 impl Learnt {
-    fn first(&self, scope: &Scope) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(scope).copied().unwrap_or(0)
+    fn first(&self, rights: &Rights) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(rights).copied().unwrap_or(0)
     }
 
-    fn took(&self, scope: &Scope, plan: usize) {
+    fn took(&self, rights: &Rights, plan: usize) {
         let mut learnt = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if learnt.len() >= REMEMBERED {
             learnt.clear();
         }
-        learnt.insert(scope.clone(), plan);
+        learnt.insert(rights.clone(), plan);
     }
 }
 
@@ -166,8 +167,8 @@ impl Sts {
         })
     }
 
-    fn plan(&self, scope: &Scope) -> Result<Vec<Written>, Error> {
-        planner::plan(&self.settings.grammar, scope, self.settings.policy_limit)
+    fn plan(&self, rights: &Rights) -> Result<Vec<Written>, Error> {
+        planner::plan(&self.settings.grammar, rights, self.settings.policy_limit)
     }
 
     fn duration(&self, lifetime: Lifetime) -> Result<Lifetime, Error> {
@@ -246,14 +247,14 @@ impl Sts {
 
 #[async_trait]
 impl Upstream for Sts {
-    fn check(&self, scope: &Scope) -> Result<(), Error> {
-        self.plan(scope).map(drop)
+    fn check(&self, rights: &Rights) -> Result<(), Error> {
+        self.plan(rights).map(drop)
     }
 
     async fn fetch(&self, wish: &Wish<'_>) -> Result<Fetched, Error> {
         let duration = self.duration(wish.lifetime)?;
-        let plans = self.plan(wish.scope)?;
-        let first = self.learnt.first(wish.scope).min(plans.len() - 1);
+        let plans = self.plan(wish.rights)?;
+        let first = self.learnt.first(wish.rights).min(plans.len() - 1);
         for (index, plan) in plans.into_iter().enumerate().skip(first) {
             let form = self.form(&plan, duration, wish.session);
             let answer = match &self.own {
@@ -263,7 +264,7 @@ impl Upstream for Sts {
             match answer {
                 Ok((given, keys)) => {
                     if index > first {
-                        self.learnt.took(wish.scope, index);
+                        self.learnt.took(wish.rights, index);
                     }
                     return finish(given, keys.as_deref(), plan, duration, self.asker.now());
                 }
@@ -271,16 +272,17 @@ impl Upstream for Sts {
                 Err(Refused::Parent(error) | Refused::Other(error)) => return Err(error),
             }
         }
-        let paths = match wish.scope.paths() {
-            Paths::Whole => 1,
-            Paths::Only(paths) => paths.len(),
-        };
+        let paths = planner::paths(wish.rights).max(1);
         Err(Error::new(
             Kind::Invalid,
             format!("{paths} paths do not fit into one session policy once it is packed; request several credentials"),
         )
         .at(Field::Paths)
         .note("every policy that says the scope was answered `PackedPolicyTooLarge`"))
+    }
+
+    fn check_urls(&self) -> Result<(), Error> {
+        Ok(())
     }
 
     fn facts(&self) -> Facts {

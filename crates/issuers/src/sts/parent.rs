@@ -111,11 +111,16 @@ pub(crate) struct Chain {
 
 struct Found {
     keys: Arc<Keys>,
+    /// When to look again.
     until: Timestamp,
+    /// When they are not used any more.
+    end: Timestamp,
 }
 
 /// Found credentials are looked for again after so long: a file or a role may change without saying when.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_mins(5);
+/// After a look that failed, the next is so much later, as long as the credentials before it are good.
+const FAILED_AGAIN: SignedDuration = SignedDuration::from_secs(30);
 /// Credentials about to end are not used: a request takes a while.
 const MARGIN: SignedDuration = SignedDuration::from_mins(2);
 /// How long one look at the machine's or the container's endpoint may take.
@@ -150,15 +155,41 @@ impl Parents {
         };
         // Held while looking, so that one look serves all who wait.
         let mut found = chain.found.lock().await;
-        if let Some(Found { keys, until }) = &*found
+        if let Some(Found { keys, until, .. }) = &*found
             && now < *until
         {
             return Ok(keys.clone());
         }
+        match chain.look(now).await {
+            Ok(fresh) => Ok(found.insert(fresh).keys.clone()),
+            Err(error) => match &mut *found {
+                Some(Found { keys, until, end }) if now < *end => {
+                    tracing::warn!(error = ?error, "AWS credentials cannot be looked for again; those found before are used");
+                    *until = now.checked_add(FAILED_AGAIN).unwrap_or(*end).min(*end);
+                    Ok(keys.clone())
+                }
+                Some(_) | None => Err(error),
+            },
+        }
+    }
+
+    /// Looks again next time, because the store does not take these any more. Whether that can help.
+    pub(crate) async fn distrust(&self, keys: &Arc<Keys>) -> bool {
+        let Self::Chain(chain) = self else { return false };
+        let mut found = chain.found.lock().await;
+        if found.as_ref().is_some_and(|found| Arc::ptr_eq(&found.keys, keys)) {
+            *found = None;
+        }
+        true
+    }
+}
+
+impl Chain {
+    async fn look(&self, now: Timestamp) -> Result<Found, Error> {
         let nothing = || refused("the storage cannot be asked").at("secrets");
-        let credential = chain
+        let credential = self
             .provider
-            .provide_credential(&chain.context)
+            .provide_credential(&self.context)
             .await
             // SECURITY: only the kind; the error's words may repeat what was read.
             .map_err(|error| nothing().note(format!("looking for AWS credentials failed: {:?}", error.kind())))?
@@ -178,18 +209,7 @@ impl Parents {
             secret_access_key: Secret::new(credential.secret_access_key),
             session_token: credential.session_token.map(Secret::new),
         });
-        *found = Some(Found { keys: keys.clone(), until: end.min(again) });
-        Ok(keys)
-    }
-
-    /// Looks again next time, because the store does not take these any more. Whether that can help.
-    pub(crate) async fn distrust(&self, keys: &Arc<Keys>) -> bool {
-        let Self::Chain(chain) = self else { return false };
-        let mut found = chain.found.lock().await;
-        if found.as_ref().is_some_and(|found| Arc::ptr_eq(&found.keys, keys)) {
-            *found = None;
-        }
-        true
+        Ok(Found { keys, until: end.min(again), end })
     }
 }
 

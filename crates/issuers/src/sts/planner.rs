@@ -1,8 +1,8 @@
-//! Fits a scope into the room a store has for session policies: whole if it fits, otherwise without what is of the least use,
-//! otherwise not at all. Never by saying more than the scope.
+//! Fits rights into the room a store has for session policies: whole if it fits, otherwise without what is of the least use,
+//! otherwise not at all. Never by saying more.
 
 use valetkey_core::field::Field;
-use valetkey_core::scope::{Paths, Scope};
+use valetkey_core::scope::{Part, Paths, Rights};
 use valetkey_core::{Error, Kind};
 
 use crate::sts::policy::{Form, Grammar, Written};
@@ -15,17 +15,16 @@ pub(crate) const AWS_LIMIT: usize = 2048;
 ///
 /// # Errors
 /// `Invalid` when the store has no words for the scope, or not enough room.
-pub(crate) fn plan(grammar: &Grammar, scope: &Scope, limit: usize) -> Result<Vec<Written>, Error> {
-    if let Paths::Only(paths) = scope.paths()
-        && paths.len() > limit
-    {
+pub(crate) fn plan(grammar: &Grammar, rights: &Rights, limit: usize) -> Result<Vec<Written>, Error> {
+    let count = paths(rights);
+    if count > limit {
         // Each takes more than a character: this is known without writing megabytes.
-        return Err(too_many(paths.len(), fitting(grammar, scope, limit)));
+        return Err(too_many(count, fitting(grammar, rights, limit)));
     }
     let mut plans: Vec<Written> = Vec::new();
     let mut last = None;
     for form in Form::ALL {
-        match grammar.write(scope, form) {
+        match grammar.write(rights, form) {
             Ok(written) if written.json.len() > limit => {}
             Ok(written) if plans.last().is_some_and(|plan| plan.json.len() <= written.json.len()) => {}
             Ok(written) => plans.push(written),
@@ -36,30 +35,40 @@ pub(crate) fn plan(grammar: &Grammar, scope: &Scope, limit: usize) -> Result<Vec
         return Ok(plans);
     }
     // What cannot be said in full cannot be said at all: a shorter form is refused only where the full one says too much.
-    grammar.write(scope, Form::FULL)?;
-    let Paths::Only(paths) = scope.paths() else {
+    grammar.write(rights, Form::FULL)?;
+    if count == 0 {
         return Err(last.unwrap_or_else(|| Error::internal("the policy of a whole bucket does not fit")));
-    };
-    Err(too_many(paths.len(), fitting(grammar, scope, limit)))
+    }
+    Err(too_many(count, fitting(grammar, rights, limit)))
 }
 
-/// Refuses a scope with more paths than fit.
-pub(crate) fn too_many(paths: usize, fit: usize) -> Error {
-    let hint = if fit == 0 {
-        "not even the first does".to_owned()
-    } else {
-        format!("about {fit} do: request {} credentials", paths.div_ceil(fit))
+/// How many paths are to be written; the whole bucket is none.
+pub(crate) fn paths(rights: &Rights) -> usize {
+    let of = |part: &Part| match part.paths() {
+        Paths::Whole => 0,
+        Paths::Only(set) => set.len(),
+    };
+    rights.parts().iter().map(of).sum()
+}
+
+/// Refuses rights with more paths than fit.
+fn too_many(paths: usize, fit: Option<usize>) -> Error {
+    let hint = match fit {
+        None => "ask for each of its parts alone".to_owned(),
+        Some(0) => "not even the first does".to_owned(),
+        Some(fit) => format!("about {fit} do: request {} credentials", paths.div_ceil(fit)),
     };
     Error::new(Kind::Invalid, format!("{paths} paths do not fit into one session policy; {hint}")).at(Field::Paths)
 }
 
-/// How many of the paths fit, from the first on.
-fn fitting(grammar: &Grammar, scope: &Scope, limit: usize) -> usize {
-    let Paths::Only(paths) = scope.paths() else { return 0 };
+/// How many of the paths fit, from the first on; of several parts that says nothing.
+fn fitting(grammar: &Grammar, rights: &Rights, limit: usize) -> Option<usize> {
+    let part = rights.parts().only()?;
+    let Paths::Only(paths) = part.paths() else { return Some(0) };
     let fits = |count: usize| {
         Paths::only(paths.iter().take(count))
             .ok()
-            .and_then(|some| Scope::new(scope.bucket().clone(), some, scope.actions()))
+            .and_then(|some| Rights::of(rights.bucket().clone(), some, part.actions()))
             .is_some_and(|some| {
                 Form::ALL.iter().any(|form| grammar.write(&some, *form).is_ok_and(|plan| plan.json.len() <= limit))
             })
@@ -69,7 +78,7 @@ fn fitting(grammar: &Grammar, scope: &Scope, limit: usize) -> usize {
         let middle = fit.midpoint(not);
         if fits(middle) { fit = middle } else { not = middle }
     }
-    fit
+    Some(fit)
 }
 
 #[cfg(test)]
@@ -81,9 +90,9 @@ mod tests {
     use super::*;
     use crate::sts::evaluator::{aws, ceph, denying};
 
-    fn scope(directories: usize, actions: Actions) -> Scope {
+    fn scope(directories: usize, actions: Actions) -> Rights {
         let paths = (0..directories).map(|n| Path::directory(format!("tables/number-{n:04}").as_bytes()).unwrap());
-        Scope::new(BucketName::parse("lake").unwrap(), Paths::only(paths).unwrap(), actions).unwrap()
+        Rights::of(BucketName::parse("lake").unwrap(), Paths::only(paths).unwrap(), actions).unwrap()
     }
 
     #[test]
@@ -134,6 +143,27 @@ mod tests {
     }
 
     #[test]
+    fn parts_are_planned_together() {
+        let both = |count: usize| {
+            let write = Actions::of(&[Action::PutObject, Action::MultipartUpload]);
+            let here = Rights::of(
+                BucketName::parse("lake").unwrap(),
+                Paths::only([Path::directory(b"a").unwrap()]).unwrap(),
+                write,
+            );
+            scope(count, Actions::READ).union(&here.unwrap()).unwrap()
+        };
+        assert_eq!(both(3).parts().iter().count(), 2);
+        let plans = plan(&aws(), &both(3), AWS_LIMIT).unwrap();
+        assert!(plans.windows(2).all(|pair| pair[0].json.len() > pair[1].json.len()) && plans.len() > 1);
+        let markers = |plan: &Written| plan.narrowed.iter().filter(|one| one.what == LeftOut::DirectoryKeys).count();
+        assert_eq!((markers(&plans[0]), markers(&plans[1])), (0, 1));
+        let refusal = plan(&aws(), &both(200), AWS_LIMIT).unwrap_err();
+        assert_eq!(refusal.field(), Some("paths"));
+        assert_eq!(refusal.message(), "201 paths do not fit into one session policy; ask for each of its parts alone");
+    }
+
+    #[test]
     fn every_plan_fits() {
         for count in 1..60 {
             for plan in plan(&aws(), &scope(count, Actions::READ_WRITE), AWS_LIMIT).unwrap_or_default() {
@@ -145,7 +175,7 @@ mod tests {
     #[test]
     fn what_cannot_be_said_is_refused_whatever_its_length() {
         let only = |paths: Vec<Path>, actions: Actions| {
-            let scope = Scope::new(BucketName::parse("lake").unwrap(), Paths::only(paths).unwrap(), actions).unwrap();
+            let scope = Rights::of(BucketName::parse("lake").unwrap(), Paths::only(paths).unwrap(), actions).unwrap();
             plan(&ceph(), &scope, AWS_LIMIT).map(|plans| plans.len()).map_err(|error| error.message().to_owned())
         };
         let object = |key: &str| vec![Path::object(key.as_bytes()).unwrap()];

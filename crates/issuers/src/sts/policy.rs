@@ -1,7 +1,7 @@
-//! Writes a scope as an inline session policy of AWS IAM: exactly the scope or less, never more.
+//! Writes rights as an inline session policy of AWS IAM: exactly these or less, never more.
 //!
 //! SECURITY: what stands here decides how far a foreign store lets a credential reach. A session policy only ever narrows its
-//! role, and the role usually opens every bucket; so each pattern must match no key that the scope does not cover. A property
+//! role, and the role usually opens every bucket; so each pattern must match no key that the rights do not cover. A property
 //! test holds it against an evaluator that knows nothing of this file.
 
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use valetkey_core::credential::{LeftOut, Narrowed};
 use valetkey_core::name::BucketName;
-use valetkey_core::scope::{Action, Actions, Path, Paths, Scope};
+use valetkey_core::scope::{Action, Actions, Part, Path, Paths, Rights};
 use valetkey_core::{Error, Kind};
 
 /// How a store reads policies.
@@ -118,31 +118,59 @@ pub(crate) struct Written {
 }
 
 impl Grammar {
-    /// Writes the scope.
+    /// Writes the rights: each part in statements of its own.
     ///
     /// # Errors
-    /// `Invalid` when the store has no words for it.
-    pub(crate) fn write(&self, scope: &Scope, form: Form) -> Result<Written, Error> {
+    /// `Invalid` when the store has no words for them.
+    pub(crate) fn write(&self, rights: &Rights, form: Form) -> Result<Written, Error> {
         let mut narrowed = Vec::new();
-        let bucket = scope.bucket();
-        let (bucket_arn, object_arn) = self.arns(bucket);
-        let object_actions = object_actions(scope.actions())?;
+        let bucket = rights.bucket();
         let mut statements = Vec::new();
+        let mut on_objects = Vec::new();
+        for part in rights.parts().iter() {
+            let object_actions = object_actions(part.actions())?;
+            self.write_part(bucket, (part, &object_actions), form, &mut statements, &mut narrowed)?;
+            on_objects.extend(object_actions);
+        }
+        if statements.is_empty() {
+            let all: Vec<String> = narrowed.iter().map(ToString::to_string).collect();
+            return Err(Error::new(
+                Kind::Invalid,
+                format!("the storage cannot give a credential for this: {}", all.join("; ")),
+            ));
+        }
+        statements.extend(self.kms(bucket, &on_objects));
+        if self.outside == Outside::Denied {
+            let denied = self.denied(&statements);
+            statements.extend(denied);
+        }
+        Ok(Written { json: ascii_json(&Policy { version: "2012-10-17", statement: statements })?, narrowed })
+    }
 
+    fn write_part(
+        &self,
+        bucket: &BucketName,
+        (part, object_actions): (&Part, &[&'static str]),
+        form: Form,
+        statements: &mut Vec<Statement>,
+        narrowed: &mut Vec<Narrowed>,
+    ) -> Result<(), Error> {
+        let (bucket_arn, object_arn) = self.arns(bucket);
+        let own = part.actions();
         // Actions on keys and the bucket's place share a statement: none of them means anything for the other's resource.
-        let mut actions = object_actions.clone();
+        let mut actions = object_actions.to_vec();
         let mut resources = Vec::new();
         let mut listed = Vec::new();
-        match scope.paths() {
+        match part.paths() {
             Paths::Whole => {
-                actions.extend(bucket_actions(scope.actions()));
+                actions.extend(bucket_actions(own));
                 if !object_actions.is_empty() {
                     resources.push(format!("{object_arn}*"));
                 }
                 if actions.len() > object_actions.len() {
                     resources.push(bucket_arn.clone());
                 }
-                if scope.actions().contains(Action::GetBucketInfo) && !scope.actions().contains(Action::ListBucket) {
+                if own.contains(Action::GetBucketInfo) && !own.contains(Action::ListBucket) {
                     narrowed.push(Narrowed::action(Action::GetBucketInfo, NO_HEAD_BUCKET));
                 }
             }
@@ -166,16 +194,16 @@ impl Grammar {
                         Some(_) | None => unlisted += 1,
                     }
                 }
-                if form.markers == Said::LeftOut && !object_actions.is_empty() {
-                    let why = "only what is below them".into();
-                    narrowed.push(Narrowed { what: LeftOut::DirectoryKeys, why });
+                let lost = || Narrowed { what: LeftOut::DirectoryKeys, why: "only what is below them".into() };
+                if form.markers == Said::LeftOut && !object_actions.is_empty() && !narrowed.contains(&lost()) {
+                    narrowed.push(lost());
                 }
-                if scope.actions().contains(Action::GetBucketInfo) {
+                if own.contains(Action::GetBucketInfo) {
                     actions.push("s3:GetBucketLocation");
                     resources.push(bucket_arn.clone());
                     narrowed.push(Narrowed::action(Action::GetBucketInfo, NO_HEAD_BUCKET));
                 }
-                if !scope.actions().contains(Action::ListBucket) {
+                if !own.contains(Action::ListBucket) {
                     listed.clear();
                 } else if form.listing == Said::LeftOut {
                     narrowed.push(Narrowed::action(Action::ListBucket, "the policy would be too long"));
@@ -185,7 +213,7 @@ impl Grammar {
                     narrowed.push(Narrowed::action(Action::ListBucket, why));
                 }
                 for action in [Action::ListUploads, Action::GetBucketConfig, Action::PutBucketConfig] {
-                    if scope.actions().contains(action) {
+                    if own.contains(action) {
                         narrowed.push(Narrowed::action(action, "only a whole bucket can have it"));
                     }
                 }
@@ -198,19 +226,7 @@ impl Grammar {
             let condition = Condition::Like(BTreeMap::from([("s3:prefix", OneOrMany::of(listed))]));
             statements.push(self.statement(vec!["s3:ListBucket"], vec![bucket_arn], Some(condition)));
         }
-        if statements.is_empty() {
-            let all: Vec<String> = narrowed.iter().map(ToString::to_string).collect();
-            return Err(Error::new(
-                Kind::Invalid,
-                format!("the storage cannot give a credential for this: {}", all.join("; ")),
-            ));
-        }
-        statements.extend(self.kms(bucket, &object_actions));
-        if self.outside == Outside::Denied {
-            let denied = self.denied(&statements);
-            statements.extend(denied);
-        }
-        Ok(Written { json: ascii_json(&Policy { version: "2012-10-17", statement: statements })?, narrowed })
+        Ok(())
     }
 
     /// The ARN of the bucket, and what the ARN of each of its objects starts with.
@@ -269,7 +285,7 @@ impl Grammar {
     }
 
     /// Denies what none of the statements allows: other actions, and of each one's actions what is on other resources or in other
-    /// circumstances. SECURITY: complete, and nothing that is allowed, because no action is in two of them.
+    /// circumstances. SECURITY: complete, and nothing that is allowed, because no action is in two of them: each is in one part.
     fn denied(&self, allowed: &[Statement]) -> Vec<Statement> {
         let deny = |actions, resources, condition| Statement {
             effect: "Deny",

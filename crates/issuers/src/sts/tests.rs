@@ -10,7 +10,7 @@ use serde_json::json;
 use valetkey_core::Secret;
 use valetkey_core::credential::LeftOut;
 use valetkey_core::name::BucketName;
-use valetkey_core::scope::{Actions, Path};
+use valetkey_core::scope::{Actions, Path, Paths};
 use valetkey_testkit::clock::FixedClock;
 
 use super::*;
@@ -88,15 +88,15 @@ fn sts(endpoint: &str, more: &serde_json::Value) -> Sts {
     Sts::new(settings(endpoint, more), parent(), reqwest::Client::new(), Arc::new(FixedClock::default())).unwrap()
 }
 
-fn scope() -> Scope {
+fn scope() -> Rights {
     let paths = Paths::only([Path::directory("jobs/ä b".as_bytes()).unwrap()]).unwrap();
-    Scope::new(BucketName::parse("lake").unwrap(), paths, Actions::READ).unwrap()
+    Rights::of(BucketName::parse("lake").unwrap(), paths, Actions::READ).unwrap()
 }
 
 async fn fetch(sts: &Sts, secs: u32) -> Result<Fetched, Error> {
     let session = SessionName::of("clr_1");
     let now = "2026-01-01T00:00:00Z".parse().unwrap();
-    sts.fetch(&Wish { scope: &scope(), lifetime: Lifetime::secs(secs), session: &session, now }).await
+    sts.fetch(&Wish { rights: &scope(), lifetime: Lifetime::secs(secs), session: &session, now }).await
 }
 
 #[tokio::test]
@@ -342,6 +342,26 @@ async fn the_chain_finds_what_the_environment_names_and_looks_again_when_it_is_r
     assert_eq!(seen.len(), 2);
     assert!(seen[1].1["authorization"].to_str().unwrap().contains("Credential=AKIDENV/"));
     assert_eq!(seen[1].1["x-amz-security-token"], "env-token");
+}
+
+#[tokio::test]
+async fn what_the_chain_found_is_used_while_it_is_good_and_nothing_else_can_be_found() {
+    let found = r#"{"Code":"Success","AccessKeyId":"AKIDFOUND","SecretAccessKey":"s","Token":"t","Expiration":"2126-01-01T02:00:00Z"}"#;
+    let away = (StatusCode::SERVICE_UNAVAILABLE, Vec::new(), String::new());
+    let (container, asked) = stub(vec![(StatusCode::OK, Vec::new(), found.to_owned()), away]).await;
+    let full = format!("{container}/creds");
+    let environment = HashMap::from([("AWS_CONTAINER_CREDENTIALS_FULL_URI".to_owned(), full)]);
+    let hosts = valetkey_core::hosts::Hosts::new(valetkey_core::hosts::Proof::MachineSignature);
+    let web = Web::new(reqwest::Client::new(), Arc::new(FixedClock::default()), hosts).of_surroundings();
+    let parents = Parents::new(Secrets::Chain(Surroundings { environment, home: None }), web).unwrap();
+    let start: Timestamp = "2126-01-01T00:00:00Z".parse().unwrap();
+    let keys = async |secs: i64| parents.keys(start + jiff::SignedDuration::from_secs(secs)).await;
+    for (secs, looks) in [(0, 1), (299, 1), (300, 2), (329, 2), (330, 3), (7079, 4)] {
+        assert_eq!(keys(secs).await.unwrap().access_key_id, "AKIDFOUND", "{secs}");
+        assert_eq!(asked.lock().unwrap().len(), looks, "{secs}");
+    }
+    // Two minutes before their end.
+    assert_eq!(keys(7080).await.unwrap_err().kind(), Kind::Upstream);
 }
 
 fn chained(endpoint: &str, environment: &[(&str, &str)]) -> Sts {

@@ -14,7 +14,7 @@ use s3s::access::{S3Access, S3AccessContext};
 use s3s::dto::{CopyObjectInput, CopySource, UploadPartCopyInput};
 use s3s::path::S3Path;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Result};
-use valetkey_core::scope::{Action, Listing, Path, Paths, Scope};
+use valetkey_core::scope::{Action, Listing, Part, Path, Paths};
 
 pub(crate) use crate::access::rows::operations;
 use crate::access::rows::{Conditions, FORWARDED, HEADERS, Needs, READ, ROWS, Row};
@@ -121,9 +121,9 @@ fn allowed(session: &Session, needs: Needs, path: &S3Path) -> bool {
     let reach = &session.reach;
     match (needs, path) {
         (Needs::Key(action), S3Path::Object { bucket, key }) => reach.covers(bucket, key.as_bytes(), action),
-        (Needs::Bucket(action), S3Path::Bucket { bucket }) => reach.within(bucket, action).next().is_some(),
+        (Needs::Bucket(action), S3Path::Bucket { bucket }) => reach.paths_of(bucket, action).next().is_some(),
         (Needs::Config(action), S3Path::Bucket { bucket }) => {
-            reach.within(bucket, action).any(|scope| *scope.paths() == Paths::Whole)
+            reach.paths_of(bucket, action).any(|paths| *paths == Paths::Whole)
         }
         // R2 tells buckets only to who administers the account.
         (Needs::Buckets, S3Path::Root) => session.parent.is_none(),
@@ -140,8 +140,8 @@ fn lists(session: &Session, row: &Row, path: &S3Path, uri: &Uri) -> Result<Listi
     };
     let query = proof::query(uri.query())?;
     let prefix = query.once("prefix").unwrap_or_default().as_bytes();
-    let scope = session.reach.listing(bucket, prefix, action);
-    Ok(scope.map_or(Listing::Refused, |scope| scope.listing(bucket, prefix, action)))
+    let rights = session.reach.listing(bucket, prefix, action);
+    Ok(rights.map_or(Listing::Refused, |rights| rights.listing(bucket, prefix, action)))
 }
 
 /// The most paths that a refusal names.
@@ -150,9 +150,9 @@ const MOST_NAMED: usize = 3;
 /// What a credential opens, in a bucket of this name.
 fn opens(session: &Session, bucket: &str) -> String {
     let shown = |bytes: &[u8]| valetkey_core::name::shortened(&String::from_utf8_lossy(bytes));
-    let of_scope = |scope: &Scope| {
-        let actions: Vec<&str> = scope.actions().iter().map(Action::as_str).collect();
-        let paths = match scope.paths() {
+    let of_part = |part: &Part| {
+        let actions: Vec<&str> = part.actions().iter().map(Action::as_str).collect();
+        let paths = match part.paths() {
             Paths::Whole => "everything".to_owned(),
             Paths::Only(paths) => {
                 let named: Vec<String> = paths
@@ -170,7 +170,13 @@ fn opens(session: &Session, bucket: &str) -> String {
         };
         format!("{} on {paths}", actions.join(", "))
     };
-    let here: Vec<String> = session.reach.in_bucket(bucket).take(MOST_NAMED).map(of_scope).collect();
+    let here: Vec<String> = session
+        .reach
+        .in_bucket(bucket)
+        .flat_map(|rights| rights.parts().iter())
+        .take(MOST_NAMED)
+        .map(of_part)
+        .collect();
     if here.is_empty() { "nothing".to_owned() } else { here.join("; ") }
 }
 

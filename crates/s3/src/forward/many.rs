@@ -198,7 +198,7 @@ impl Cx {
             let asking = self.asking(Method::DELETE, &[], HeaderMap::new());
             let answer = self.road.act(self.session.live().await?, DELETING, asking).await;
             let answer = self.written_over(answer).await;
-            self.road.plain(DELETING, answer?.headers())
+            self.road.plain(DELETING, answer?).await.map(|_| ())
         };
         match deleted.await {
             Ok(()) => Outcome::Deleted(Vec::new()),

@@ -183,11 +183,11 @@ impl Cx {
         let held = Held { slot, told: told_of, length, sha256, condition };
         let answer = held::send(&self, WRITING, self.asking(Method::PUT, &[], given), held).await;
         let answer = self.written_over(answer).await;
-        let answer = answer?;
-        if !answer.headers().contains_key(ETAG) {
+        let headers = self.road.plain(WRITING, answer?).await?;
+        if !headers.contains_key(ETAG) {
             return Err(self.road.strange(WRITING, "it does not say the entity tag of what was written"));
         }
-        Ok(empty(StatusCode::OK, told_of_write(answer.headers())))
+        Ok(empty(StatusCode::OK, told_of_write(&headers)))
     }
 
     /// The headers that are kept with an object, of those that came.
@@ -206,9 +206,8 @@ impl Cx {
         let asking = self.asking(Method::DELETE, &[], self.conditions()?);
         let answer = self.road.act(self.session.live().await?, DELETING, asking).await;
         let answer = self.written_over(answer).await;
-        let answer = answer?;
-        self.road.plain(DELETING, answer.headers())?;
-        Ok(empty(StatusCode::NO_CONTENT, told_of_write(answer.headers())))
+        let headers = self.road.plain(DELETING, answer?).await?;
+        Ok(empty(StatusCode::NO_CONTENT, told_of_write(&headers)))
     }
 
     pub(super) async fn copy(self) -> Result<Response<Body>> {

@@ -24,6 +24,8 @@ use crate::wire::conditions::FAILED;
 pub(super) const MAX_DOCUMENT: usize = 1024 * 1024;
 /// The most bytes that are read of a refusal.
 const MAX_REFUSAL: usize = 64 * 1024;
+/// The most bytes of an answer that is due without a document: some storages say a word.
+const MAX_PLAIN: usize = 4 * 1024;
 /// How long is waited for them, and for a document that has begun: its head was in time.
 const REFUSAL_TIME: Duration = Duration::from_secs(5);
 pub(super) const DOCUMENT_TIME: Duration = Duration::from_secs(30);
@@ -102,6 +104,9 @@ impl Road {
         let about = if asking.key.is_some() { About::Object } else { About::Bucket };
         let answer = self.to.send(asking).await.map_err(|failure| self.failed(doing, &failure))?;
         let status = answer.status();
+        if status.is_success() || matches!(status.as_u16(), 304 | 404 | 412 | 416) {
+            self.named.worked();
+        }
         if status.is_success() {
             return Ok(answer);
         }
@@ -236,11 +241,25 @@ impl Road {
         }
     }
 
-    /// Refuses an answer without a body that is another's: a page that wants a login.
-    pub(super) fn plain(&self, doing: &'static str, headers: &HeaderMap) -> Result<()> {
-        let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-        let html = kind.get(..9).is_some_and(|start| start.eq_ignore_ascii_case(b"text/html"));
-        if html { Err(self.strange(doing, "the answer is a web page")) } else { Ok(()) }
+    /// The headers of an answer that has no document. One that has is another's, a page that wants a login, or a refusal behind the status
+    /// of a success.
+    pub(super) async fn plain(&self, doing: &'static str, answer: Answer) -> Result<HeaderMap> {
+        let (parts, body) = answer.into_parts();
+        let kind = parts.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+        let is = |page: &[u8]| kind.get(..page.len()).is_some_and(|start| start.eq_ignore_ascii_case(page));
+        if is(b"text/html") || is(b"application/xhtml") {
+            return Err(self.strange(doing, "the answer is a web page"));
+        }
+        let said = match timeout(REFUSAL_TIME, collect(body, MAX_PLAIN, |_| true)).await {
+            Ok(Ok(said)) => said,
+            Ok(Err(failure)) => return Err(self.failed(doing, &failure)),
+            Err(_) => return Err(self.failed(doing, &Failure::Unavailable("its answer did not end".to_owned()))),
+        };
+        match (Node::parse(&said).filter(|said| said.name == "Error"), said.trim_ascii_start().first()) {
+            (Some(refusal), _) => Err(self.refused(doing, (parts.status, &parts.headers), &refusal)),
+            (None, Some(b'<' | b'{' | b'[')) => Err(self.strange(doing, "the answer is a document, and none was due")),
+            (None, _) => Ok(parts.headers),
+        }
     }
 }
 

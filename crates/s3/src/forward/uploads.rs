@@ -153,11 +153,11 @@ impl Cx {
         let (slot, length, sha256) = (incoming.slot, incoming.length.unwrap_or(0), incoming.sha256);
         let held = Held { slot, told, length, sha256, condition: Condition::default() };
         let asking = self.asking(Method::PUT, &[("partNumber", &number), ("uploadId", &id)], given);
-        let answer = held::send(&self, PUTTING, asking, held).await?;
-        if !answer.headers().contains_key(ETAG) {
+        let headers = self.road.plain(PUTTING, held::send(&self, PUTTING, asking, held).await?).await?;
+        if !headers.contains_key(ETAG) {
             return Err(self.road.strange(PUTTING, "it does not say the entity tag of what was written"));
         }
-        Ok(empty(StatusCode::OK, told_of_write(answer.headers())))
+        Ok(empty(StatusCode::OK, told_of_write(&headers)))
     }
 
     pub(super) async fn copy_part(self) -> Result<Response<Body>> {
@@ -222,7 +222,7 @@ impl Cx {
         let id = self.upload()?;
         let asking = self.asking(Method::DELETE, &[("uploadId", &id)], HeaderMap::new());
         let answer = self.road.act(self.session.live().await?, "ending an upload", asking).await?;
-        self.road.plain("ending an upload", answer.headers())?;
+        self.road.plain("ending an upload", answer).await?;
         Ok(empty(StatusCode::NO_CONTENT, HeaderMap::new()))
     }
 

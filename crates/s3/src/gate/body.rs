@@ -19,6 +19,7 @@ use tokio::time::{Instant, Sleep};
 use valetkey_sigv4::ChunkKey;
 
 use crate::error::BodyError;
+use crate::gate::moved::Moved;
 use crate::gate::session::{Arrived, Trailers};
 
 /// The longest line before a chunk: a size, a signature of 64 or, for keys of elliptic curves, 144 digits, and their names have about 200
@@ -83,6 +84,8 @@ pub(crate) struct Decoded<B> {
     leftover: Leftover<B>,
     /// Told when all of it came and fits.
     arrived: Arrived,
+    /// Counts what goes on.
+    moved: Option<Arc<Moved>>,
 }
 
 /// How slow a sender may be: it has some time in hand, loses what we wait for it, and is given more for each byte. So it may pause
@@ -138,7 +141,17 @@ impl<B> Decoded<B> {
             })),
         };
         let arrived = Arrived::default();
-        Self { inner, reader, pending: Bytes::new(), left: length, pace: None, over: false, leftover, arrived }
+        Self {
+            inner,
+            reader,
+            pending: Bytes::new(),
+            left: length,
+            pace: None,
+            over: false,
+            leftover,
+            arrived,
+            moved: None,
+        }
     }
 
     /// Refuses a sender that pauses for longer than `most`, or is for so long slower than `rate` bytes a second.
@@ -153,6 +166,12 @@ impl<B> Decoded<B> {
         self
     }
 
+    /// Counts the bytes that go on.
+    pub(crate) fn counting(mut self, moved: Arc<Moved>) -> Self {
+        self.moved = Some(moved);
+        self
+    }
+
     /// The body as it came, if nothing of it was read yet.
     pub(crate) fn into_inner(mut self) -> Option<B> {
         self.inner.take()
@@ -160,6 +179,9 @@ impl<B> Decoded<B> {
 
     /// Counts bytes that go on.
     fn count(&mut self, bytes: &Bytes) -> Result<(), BodyError> {
+        if let Some(moved) = &self.moved {
+            moved.came(bytes.len());
+        }
         if let Some(left) = &mut self.left {
             *left = left.checked_sub(bytes.len() as u64).ok_or(BodyError::TooLong)?;
         }

@@ -1,17 +1,18 @@
 //! How every answer ends: with its request's id, counted once; and a refusal whole, and logged once.
 
 use std::net::IpAddr;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
-use s3s::{Body, S3Error};
+use s3s::{Body, S3Error, S3ErrorCode};
 use valetkey_core::flood::{Flood, Passed};
 use valetkey_core::id::{AccountId, CallerId};
 
 use crate::gate::document;
+use crate::gate::moved::Moved;
 use crate::gate::session::Operation;
 use crate::wire::conditions::FAILED;
 
@@ -33,6 +34,19 @@ pub(super) struct Note {
     pub(super) client: Option<IpAddr>,
     /// Whose key it is, once it was proven.
     pub(super) holder: Option<(AccountId, CallerId)>,
+    /// What it moves, once it was proven.
+    pub(super) moved: Option<Arc<Moved>>,
+    /// What is odd about it, if anything is.
+    pub(super) alarm: Option<Alarm>,
+}
+
+/// What is odd about a request, beside that it is refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Alarm {
+    /// Its session token was sealed for another access key, or was changed.
+    OtherKey,
+    /// Its key was ended before its time, and is used all the same.
+    Revoked(AccountId, CallerId),
 }
 
 /// A refusal as a response. Its document is completed in [`finish`].
@@ -66,9 +80,21 @@ pub(super) fn may_log() -> Option<Passed> {
     passed
 }
 
-/// Gives every response its request id, every refusal its whole document, and counts and logs it once.
-pub(super) async fn finish(mut response: Response<Body>, note: Note) -> Response<Body> {
-    let Note { method, resource, request_id, key_id, operation, place: (bucket, key), client, holder } = note;
+/// Gives every response its request id, every refusal its whole document, and counts and logs it once. Says whether it was refused for
+/// what the key does not open.
+pub(super) async fn finish(mut response: Response<Body>, note: Note) -> (Response<Body>, bool) {
+    let Note {
+        method,
+        resource,
+        request_id,
+        key_id,
+        operation,
+        place: (bucket, key),
+        client,
+        holder,
+        moved: _,
+        alarm: _,
+    } = note;
     if let Ok(id) = HeaderValue::from_str(&request_id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
@@ -80,7 +106,7 @@ pub(super) async fn finish(mut response: Response<Body>, note: Note) -> Response
     if status.is_success() {
         metrics::counter!("vk_s3_requests_total", "op" => op, "code" => "OK").increment(1);
         // Every other body is a document of ours.
-        return if op == "GetObject" { response } else { response.map(document::plain) };
+        return (if op == "GetObject" { response } else { response.map(document::plain) }, false);
     }
     let (mut parts, body) = response.into_parts();
     let document =
@@ -94,8 +120,9 @@ pub(super) async fn finish(mut response: Response<Body>, note: Note) -> Response
     let condition = condition.map_or_else(String::new, |name| format!("<Condition>{}</Condition>", escape(name)));
     if status == StatusCode::NOT_MODIFIED {
         parts.headers.remove(CONTENT_TYPE);
-        return Response::from_parts(parts, Body::empty());
+        return (Response::from_parts(parts, Body::empty()), false);
     }
+    let denied = code == S3ErrorCode::AccessDenied.as_str();
     let key_id = key_id.as_deref().unwrap_or("-");
     if let Some(Passed { held_back }) = may_log() {
         tracing::info!(
@@ -115,7 +142,7 @@ pub(super) async fn finish(mut response: Response<Body>, note: Note) -> Response
     }
     if method == Method::HEAD {
         parts.headers.remove(CONTENT_TYPE);
-        return Response::from_parts(parts, Body::empty());
+        return (Response::from_parts(parts, Body::empty()), denied);
     }
     let said = between(&document, "<Message>", "</Message>").unwrap_or(&code);
     let document = format!(
@@ -124,5 +151,5 @@ pub(super) async fn finish(mut response: Response<Body>, note: Note) -> Response
         escape(&resource)
     );
     parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
-    Response::from_parts(parts, Body::from(document))
+    (Response::from_parts(parts, Body::from(document)), denied)
 }

@@ -3,12 +3,14 @@
 //! Behind it the S3 crate sees a request without its proof (no signature, no session token, path style, the body decoded)
 //! and a [`Session`] beside it, which nothing but the gate makes.
 
+pub(crate) mod alarm;
 pub(crate) mod aside;
 mod body;
 mod cors;
 mod document;
 mod ending;
 mod hosts;
+mod moved;
 mod parents;
 pub(crate) mod proof;
 pub(crate) mod query;
@@ -36,8 +38,9 @@ use tokio_util::task::TaskTracker;
 use valetkey_core::cors::Rules;
 use valetkey_core::fair::{Budget, Share};
 use valetkey_core::id::{LeaseId, TokenId};
-use valetkey_core::keyring::{Carried, SharedKeyring, parse_access_key_id};
-use valetkey_core::scope::{Paths, Scope};
+use valetkey_core::keyring::{Carried, SharedKeyring, Unsealed, parse_access_key_id};
+use valetkey_core::nouns::usage::Meter;
+use valetkey_core::scope::Rights;
 use valetkey_core::time::Entropy;
 use valetkey_sigv4::{CONTENT_SHA256, ChunkKey, Claimed, Payload, Query};
 
@@ -47,18 +50,20 @@ use crate::bucket::Buckets;
 use crate::error::{Result, crowded, internal, later, not_implemented, of_domain, refuse};
 use crate::forward;
 use crate::forward::context::{Cx, Incoming, Kit};
+use crate::gate::alarm::Bursts;
 use crate::gate::aside::{Aside, settle_range};
 use crate::gate::body::{Announced, Coding, Decoded, Leftover};
 use crate::gate::cors::Page;
-use crate::gate::ending::{Note, finish, refusal};
+use crate::gate::ending::{Alarm, Note, finish, refusal};
 pub(crate) use crate::gate::hosts::Hosts;
+use crate::gate::moved::Moved;
 use crate::gate::proof::{decode, single, unproven, untimely, worded};
 use crate::gate::session::{Arrived, Asked, Holder, Liveness, Operation, Reach, Session, Trailers};
 use crate::gate::slot::Slot;
 use crate::objects::checksum::{Algorithm, Hashes};
 
-/// Bytes of scopes too long for a session token that are kept in memory: 2,000 of the largest.
-const KEPT_SCOPE_BYTES: u64 = 16 * 1024 * 1024;
+/// Bytes of rights too long for a session token that are kept in memory: 2,000 of the largest.
+const KEPT_BYTES: u64 = 16 * 1024 * 1024;
 /// Bytes of a refused request's body that are read before the refusal goes out, so that the connection stays.
 const MAX_DRAIN: u64 = 1024 * 1024;
 /// Of a longer one this much is let go of after the refusal, and for so long: a connection that ends while its sender sends is
@@ -82,26 +87,25 @@ pub(crate) struct Gate {
     pub(crate) limits: Limits,
     pub(crate) keyring: SharedKeyring,
     pub(crate) standing: Arc<Liveness>,
+    /// Counts what goes over it.
+    pub(crate) meter: Arc<dyn Meter>,
+    /// Counts what keys do not open.
+    pub(crate) bursts: Bursts,
     /// The bytes of bodies that may be in memory.
     pub(crate) budget: Arc<Budget>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) tasks: TaskTracker,
     /// What pages are allowed of buckets without rules of their own.
     pub(crate) cors: Option<Arc<Rules>>,
-    pub(crate) scopes: moka::sync::Cache<LeaseId, Arc<Scope>>,
+    pub(crate) kept: moka::sync::Cache<LeaseId, Arc<Rights>>,
     /// For requests that go on to a storage.
     pub(crate) kit: Kit,
 }
 
-/// A cache for scopes that are kept with their leases.
-pub(crate) fn scopes() -> moka::sync::Cache<LeaseId, Arc<Scope>> {
-    let weigh = |_: &LeaseId, scope: &Arc<Scope>| match scope.paths() {
-        Paths::Whole => 64,
-        Paths::Only(paths) => {
-            u32::try_from(paths.iter().map(|path| path.bytes().len() + 32).sum::<usize>()).unwrap_or(u32::MAX)
-        }
-    };
-    moka::sync::Cache::builder().max_capacity(KEPT_SCOPE_BYTES).weigher(weigh).build()
+/// A cache for rights that are kept with their leases.
+pub(crate) fn kept() -> moka::sync::Cache<LeaseId, Arc<Rights>> {
+    let weigh = |_: &LeaseId, rights: &Arc<Rights>| u32::try_from(rights.weight()).unwrap_or(u32::MAX);
+    moka::sync::Cache::builder().max_capacity(KEPT_BYTES).weigher(weigh).build()
 }
 
 /// The host that a request says it is for.
@@ -127,13 +131,15 @@ impl Gate {
             place: (String::new(), None),
             client: request.extensions().get::<IpAddr>().copied(),
             holder: None,
+            moved: None,
+            alarm: None,
         };
         let page = self.page(&request);
         let asks_for_bucket = self.asks_for_bucket(&request);
         if request.method() == Method::OPTIONS {
             note.operation.tell("Preflight");
             let answered = page.preflight(request.headers()).unwrap_or_else(refusal);
-            let mut response = finish(answered, note).await;
+            let (mut response, _) = finish(answered, note).await;
             page.tell(response.headers_mut());
             return response;
         }
@@ -165,7 +171,14 @@ impl Gate {
                 true
             }
         };
-        let mut response = finish(response, note).await;
+        let (moved, operation) = (note.moved.take(), note.operation.clone());
+        let (alarm, holder, client) = (note.alarm, note.holder, note.client);
+        let (mut response, denied) = finish(response, note).await;
+        self.bursts.tell((alarm, denied), (holder, client), &*self.meter, self.standing.clock.now());
+        if let Some(moved) = moved {
+            moved.answered(operation.name(), response.status().as_u16());
+            response = response.map(|body| moved.out(body));
+        }
         page.tell(response.headers_mut());
         if asks_for_bucket {
             response.headers_mut().insert(BUCKET_REGION, self.region.clone());
@@ -213,15 +226,20 @@ impl Gate {
         let path = decode(parts.uri.path())?;
         let query = proof::query(parts.uri.query())?;
         let host = host(&parts)?;
-        note.place = self.place(&path, &host);
+        let (bucket, key) = self.place(&path, &host);
+        note.place = (bucket.clone(), key.clone().filter(|_| self.limits.log_keys));
         refuse_forms(&parts)?;
         let claimed = proof::claimed(&parts, &query)?;
         let shown = &claimed.unverified_key_id;
         if parse_access_key_id(shown).is_some() || TokenId::from_hex(shown).is_some() {
             note.key_id = Some(claimed.unverified_key_id.clone());
         }
-        let (session, chunk_key) = self.prove(&parts, &claimed, &path, &query, &host).await?;
-        note.holder = Some((session.origin.account, session.origin.caller));
+        let (session, chunk_key) = self.prove(&parts, &claimed, &path, &query, &host, &mut note.alarm).await?;
+        let holder = (session.origin.account, session.origin.caller);
+        let moved = Moved::of(&self.meter, &self.standing.clock, &session.origin, note.client);
+        let moved = Arc::new(moved.at((&bucket, key.as_deref()), &note.request_id));
+        note.moved = Some(Arc::clone(&moved));
+        note.holder = Some(holder);
         parts.extensions.insert(session.clone());
         if !claimed.is_presigned() {
             parts.extensions.insert(Holder);
@@ -235,7 +253,7 @@ impl Gate {
         self.strip(&mut parts, &query, &host, length)?;
         let Limits { idle, least_rate, document_time, .. } = self.limits;
         let body = Decoded::new(body.into_inner(), coding, length, Arc::clone(leftover));
-        let body = Body::http_body(body.no_slower(idle, least_rate).telling(session.arrived.clone()));
+        let body = Body::http_body(body.no_slower(idle, least_rate).telling(session.arrived.clone()).counting(moved));
         // Whoever knows what the operation takes reads it there; see `access`.
         let slot = Slot::new(body, document_time);
         parts.extensions.insert(slot.clone());
@@ -265,14 +283,14 @@ impl Gate {
         answered.map_err(|error| internal("answering a request", format!("{error:?}")))
     }
 
-    /// Where a request is about: its bucket, from the host or the path, and the key, if the log is to name it.
+    /// Where a request is about: its bucket, from the host or the path, and the key.
     fn place(&self, path: &str, host: &str) -> (String, Option<String>) {
         let path = path.strip_prefix('/').unwrap_or(path);
         let (bucket, key) = match self.hosts.bucket(host) {
             Some(bucket) => (bucket, path),
             None => path.split_once('/').unwrap_or((path, "")),
         };
-        (bucket.to_owned(), Some(key).filter(|key| self.limits.log_keys && !key.is_empty()).map(str::to_owned))
+        (bucket.to_owned(), Some(key).filter(|key| !key.is_empty()).map(str::to_owned))
     }
 
     /// Reads the document of an operation that may be done.
@@ -310,6 +328,7 @@ impl Gate {
         path: &str,
         query: &Query,
         host: &str,
+        alarm: &mut Option<Alarm>,
     ) -> Result<(Session, ChunkKey)> {
         let ring = self.keyring.load();
         let key_id = claimed.unverified_key_id.as_str();
@@ -320,7 +339,11 @@ impl Gate {
         // As S3 does: a temporary key without its token is no key.
         let token = claimed.unverified_token.as_ref().ok_or_else(unknown_key)?;
         claimed.covered(parts).map_err(worded)?;
-        let claims = ring.unseal(token.reveal(), key_id).map_err(|_| invalid_token())?;
+        let claims = ring.unseal(token.reveal(), key_id).map_err(|unsealed| {
+            // Of our form, sealed with a key that we have, and not for this access key.
+            *alarm = (unsealed == Unsealed::Broken).then_some(Alarm::OtherKey);
+            invalid_token()
+        })?;
         if !self.buckets.serves(claims.storage) {
             if self.buckets.is_elsewhere(claims.storage) {
                 return Err(elsewhere());
@@ -330,29 +353,34 @@ impl Gate {
         // Told before the signature is checked, but only to who holds a token that we sealed.
         let (origin, until) = (claims.provenance(), claims.until);
         let narrowed_from: Arc<[_]> = claims.origins().into_iter().skip(1).collect();
+        let origins = || std::iter::once(&origin).chain(&*narrowed_from);
+        if until > self.standing.clock.now() && origins().any(|one| self.standing.leases.is_revoked(one)) {
+            *alarm = Some(Alarm::Revoked(origin.account, origin.caller));
+        }
         self.standing.check(&origin, until)?;
         self.standing.check_all(&narrowed_from, until)?;
         claimed.timely(self.standing.clock.now()).map_err(|refused| untimely(claimed, refused))?;
         let chunk_key = claimed.verify(parts, path, query, host, &secret).map_err(|refused| unproven(refused, host))?;
-        let scope = match claims.reach {
-            Carried::Here(scope) => Arc::new(scope),
-            Carried::WithLease => self.kept_scope(claims.lease).await?,
+        let rights = match claims.reach {
+            Carried::Here(rights) => Arc::new(rights),
+            Carried::WithLease => self.kept_rights(claims.lease).await?,
         };
-        let reach = Reach::One(scope);
+        let reach = Reach::One(rights);
         let (standing, arrived) = (Arc::clone(&self.standing), Arrived::default());
         let session =
             Session { origin, narrowed_from, until, reach, operations: None, parent: None, standing, arrived };
         Ok((session, chunk_key))
     }
 
-    async fn kept_scope(&self, lease: LeaseId) -> Result<Arc<Scope>> {
-        if let Some(scope) = self.scopes.get(&lease) {
-            return Ok(scope);
+    async fn kept_rights(&self, lease: LeaseId) -> Result<Arc<Rights>> {
+        if let Some(rights) = self.kept.get(&lease) {
+            return Ok(rights);
         }
-        let found = self.standing.leases.scope(lease).await.map_err(|error| of_domain("looking a lease up", &error))?;
-        let scope = found.ok_or_else(invalid_token)?;
-        self.scopes.insert(lease, Arc::clone(&scope));
-        Ok(scope)
+        let found =
+            self.standing.leases.rights(lease).await.map_err(|error| of_domain("looking a lease up", &error))?;
+        let rights = found.ok_or_else(invalid_token)?;
+        self.kept.insert(lease, Arc::clone(&rights));
+        Ok(rights)
     }
 
     /// How long the body is, once decoded.

@@ -88,7 +88,7 @@ impl Gate {
             until: parent.caller.token_until.unwrap_or(Timestamp::MAX),
             reach: Reach::several(
                 self.buckets.own(),
-                reach.map(|ceiling| (ceiling.storage, Arc::clone(&ceiling.scope))),
+                reach.map(|ceiling| (ceiling.storage, Arc::clone(&ceiling.rights))),
             ),
             operations: None,
             parent: Some(parent.token),
@@ -108,8 +108,8 @@ impl Gate {
         }
         child.begun(now).map_err(unacceptable)?;
         let own = || parent.reach.iter().filter(|ceiling| self.buckets.serves(ceiling.storage));
-        let opens = |ceiling: &ParentScope| child.opens(ceiling, now).map(|scope| (ceiling.storage, Arc::new(scope)));
-        let scopes: Vec<_> = own().filter_map(opens).collect();
+        let opens = |ceiling: &ParentScope| child.opens(ceiling, now).map(|rights| (ceiling.storage, Arc::new(rights)));
+        let inside: Vec<_> = own().filter_map(opens).collect();
         let opened = own().filter(|ceiling| child.opens(ceiling, now).is_some());
         let longest = opened.map(|ceiling| ceiling.max_lifetime.ends(child.issued)).max();
         let origin = Provenance {
@@ -124,14 +124,14 @@ impl Gate {
         let until = [parent.caller.token_until, longest].into_iter().flatten().fold(child.until, Timestamp::min);
         self.standing.check(&origin, until)?;
         // Longer than the parent's grants allow: it counted until then.
-        if scopes.is_empty() && own().any(|ceiling| child.opens(ceiling, child.issued).is_some()) {
+        if inside.is_empty() && own().any(|ceiling| child.opens(ceiling, child.issued).is_some()) {
             return Err(expired());
         }
         Ok(Session {
             origin,
             narrowed_from: Arc::default(),
             until,
-            reach: Reach::several(self.buckets.own(), scopes),
+            reach: Reach::several(self.buckets.own(), inside),
             operations: child.operations,
             parent: Some(parent.token),
             standing: Arc::clone(&self.standing),

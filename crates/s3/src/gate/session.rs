@@ -10,7 +10,7 @@ use valetkey_core::id::{StorageId, TokenId};
 use valetkey_core::lease::Provenance;
 use valetkey_core::nouns::parent::{Operations, Parents};
 use valetkey_core::port::Revocations;
-use valetkey_core::scope::{Action, Listing, Scope};
+use valetkey_core::scope::{Action, Listing, Paths, Rights};
 use valetkey_core::time::Clock;
 
 use crate::error::{Result, internal, of_domain, refuse, unavailable};
@@ -82,20 +82,20 @@ impl Session {
         let found = self.standing.parents.parent(parent, self.standing.clock.now()).await;
         let found = found.map_err(|error| of_domain("looking an access key up", &error))?;
         let reach = found.as_ref().map_or(&[][..], |parent| &parent.reach);
-        let kept = |scope: &Arc<Scope>| {
-            let storage = self.storage_of(scope.bucket().as_str());
-            reach.iter().any(|own| Some(own.storage) == storage && own.scope.covers_scope(scope))
+        let kept = |rights: &Arc<Rights>| {
+            let storage = self.storage_of(rights.bucket().as_str());
+            reach.iter().any(|own| Some(own.storage) == storage && own.rights.cover_rights(rights))
         };
-        if self.reach.scopes().all(kept) { Ok(()) } else { Err(expired()) }
+        if self.reach.all().all(kept) { Ok(()) } else { Err(expired()) }
     }
 
     /// The store that a bucket of this name is in, for whoever asks.
     pub(crate) fn storage_of(&self, bucket: &str) -> Option<StorageId> {
         match &self.reach {
-            // What the session token says of its store was sealed with its scope.
-            Reach::One(scope) => (scope.bucket().as_str() == bucket).then_some(self.origin.storage),
-            Reach::Several(scopes) => {
-                scopes.iter().find(|(_, scope)| scope.bucket().as_str() == bucket).map(|(storage, _)| *storage)
+            // What the session token says of its store was sealed with its rights.
+            Reach::One(rights) => (rights.bucket().as_str() == bucket).then_some(self.origin.storage),
+            Reach::Several(several) => {
+                several.iter().find(|(_, rights)| rights.bucket().as_str() == bucket).map(|(storage, _)| *storage)
             }
         }
     }
@@ -105,71 +105,70 @@ impl Session {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Holder;
 
-/// What a credential opens: one scope, or several with a parent access key.
+/// What a credential opens: one bucket's rights, or those of several grants with a parent access key.
 #[derive(Clone)]
 pub(crate) enum Reach {
     /// One.
-    One(Arc<Scope>),
+    One(Arc<Rights>),
     /// Several, or none, each in its store.
     ///
-    /// INVARIANT: all scopes of one bucket's name are in the same store, so that a name says which bucket is meant.
-    Several(Arc<[(StorageId, Arc<Scope>)]>),
+    /// INVARIANT: all of one bucket's name are in the same store, so that a name says which bucket is meant.
+    Several(Arc<[(StorageId, Arc<Rights>)]>),
 }
 
 impl Reach {
-    /// These scopes, each in its store. Of buckets of the same name in several stores only one can be meant: `own`'s, or else that
+    /// These rights, each in its store. Of buckets of the same name in several stores only one can be meant: `own`'s, or else that
     /// of the store with the least id.
-    pub(crate) fn several(own: StorageId, scopes: impl IntoIterator<Item = (StorageId, Arc<Scope>)>) -> Self {
-        let mut scopes: Vec<_> = scopes.into_iter().collect();
+    pub(crate) fn several(own: StorageId, all: impl IntoIterator<Item = (StorageId, Arc<Rights>)>) -> Self {
+        let mut all: Vec<_> = all.into_iter().collect();
         let mut meant: HashMap<String, StorageId> = HashMap::new();
-        for (storage, scope) in &scopes {
-            let meant = meant.entry(scope.bucket().as_str().to_owned()).or_insert(*storage);
+        for (storage, rights) in &all {
+            let meant = meant.entry(rights.bucket().as_str().to_owned()).or_insert(*storage);
             if *meant != own && (*storage == own || *storage < *meant) {
                 *meant = *storage;
             }
         }
-        scopes.retain(|(storage, scope)| meant.get(scope.bucket().as_str()) == Some(storage));
-        Self::Several(scopes.into())
+        all.retain(|(storage, rights)| meant.get(rights.bucket().as_str()) == Some(storage));
+        Self::Several(all.into())
     }
 
-    fn scopes(&self) -> impl Iterator<Item = &Arc<Scope>> {
+    fn all(&self) -> impl Iterator<Item = &Arc<Rights>> {
         let (one, several) = match self {
-            Self::One(scope) => (Some(scope), &[][..]),
-            Self::Several(scopes) => (None, &**scopes),
+            Self::One(rights) => (Some(rights), &[][..]),
+            Self::Several(several) => (None, &**several),
         };
-        one.into_iter().chain(several.iter().map(|(_, scope)| scope))
+        one.into_iter().chain(several.iter().map(|(_, rights)| rights))
     }
 
     /// The names of the buckets that anything is opened in.
     pub(crate) fn buckets(&self) -> BTreeSet<&str> {
-        self.scopes().map(|scope| scope.bucket().as_str()).collect()
+        self.all().map(|rights| rights.bucket().as_str()).collect()
     }
 
-    /// The scopes in a bucket.
-    pub(crate) fn in_bucket<'a>(&'a self, bucket: &'a str) -> impl Iterator<Item = &'a Scope> {
-        self.scopes().map(|scope| &**scope).filter(move |scope| scope.bucket().as_str() == bucket)
+    /// The rights in a bucket.
+    pub(crate) fn in_bucket<'a>(&'a self, bucket: &'a str) -> impl Iterator<Item = &'a Rights> {
+        self.all().map(|rights| &**rights).filter(move |rights| rights.bucket().as_str() == bucket)
     }
 
     /// Whether this action on this key of this bucket is inside.
     pub(crate) fn covers(&self, bucket: &str, key: &[u8], action: Action) -> bool {
-        self.scopes().any(|scope| scope.covers(bucket, key, action))
+        self.all().any(|rights| rights.covers(bucket, key, action))
     }
 
-    /// The scopes that have the action in the bucket, wherever in it.
-    pub(crate) fn within<'a>(&'a self, bucket: &'a str, action: Action) -> impl Iterator<Item = &'a Scope> {
-        let fits = move |scope: &&Scope| scope.bucket().as_str() == bucket && scope.actions().contains(action);
-        self.scopes().map(|scope| &**scope).filter(fits)
+    /// Where in the bucket the action is allowed, by each of the rights that have it.
+    pub(crate) fn paths_of<'a>(&'a self, bucket: &'a str, action: Action) -> impl Iterator<Item = &'a Paths> {
+        self.in_bucket(bucket).filter_map(move |rights| rights.paths_of(action))
     }
 
-    /// The scope that tells most of a listing under a prefix. They are not put together: a listing through several scopes of one
+    /// The rights that tell most of a listing under a prefix. They are not put together: a listing through several grants of one
     /// bucket shows the keys of one of them.
-    pub(crate) fn listing(&self, bucket: &str, prefix: &[u8], action: Action) -> Option<&Scope> {
-        let rank = |scope: &&Scope| match scope.listing(bucket, prefix, action) {
+    pub(crate) fn listing(&self, bucket: &str, prefix: &[u8], action: Action) -> Option<&Rights> {
+        let rank = |rights: &&Rights| match rights.listing(bucket, prefix, action) {
             Listing::All => 2,
             Listing::Covered => 1,
             Listing::Refused => 0,
         };
-        self.scopes().map(|scope| &**scope).max_by_key(rank)
+        self.all().map(|rights| &**rights).max_by_key(rank)
     }
 }
 

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use valetkey_core::Kind;
 use valetkey_core::error::Noun;
 use valetkey_core::fair::Place;
+use valetkey_core::health::Watched;
 use valetkey_core::name::Name;
 
 use crate::gate::session::Live;
@@ -16,9 +17,9 @@ use crate::gateway::port::{Backend, Entry, Failure, Forward, Found, Header, Open
 
 type Done<T> = std::result::Result<T, Failure>;
 
-/// The name of a store, for what is counted of it.
+/// The name of a store, for what is counted of it, and where it is told how it answers.
 #[derive(Clone)]
-pub(crate) struct Named(Arc<str>);
+pub(crate) struct Named(Arc<str>, Watched);
 
 impl Named {
     /// Counts it if the store failed; that a condition does not hold, or a key does not fit, is no failure.
@@ -30,12 +31,18 @@ impl Named {
             Failure::Unavailable(_) | Failure::Full => Kind::Unavailable,
             Failure::Failed(_) => Kind::Upstream,
         };
+        self.1.failed(reason);
         let (storage, reason) = (self.0.to_string(), reason.slug());
         metrics::counter!("vk_upstream_failures_total", "storage" => storage, "reason" => reason).increment(1);
     }
 
+    /// It did what was asked of it.
+    pub(crate) fn worked(&self) {
+        self.1.worked();
+    }
+
     fn told<T>(&self, done: Done<T>) -> Done<T> {
-        done.inspect_err(|failure| self.count(failure))
+        done.inspect(|_| self.worked()).inspect_err(|failure| self.count(failure))
     }
 }
 
@@ -45,8 +52,8 @@ pub(crate) struct Door(Arc<dyn Backend>, Named);
 
 impl Door {
     /// The door to a store of this name.
-    pub(crate) fn new(backend: Arc<dyn Backend>, storage: &Name) -> Self {
-        Self(backend, Named(storage.as_str().into()))
+    pub(crate) fn new(backend: Arc<dyn Backend>, storage: &Name, health: Watched) -> Self {
+        Self(backend, Named(storage.as_str().into(), health))
     }
 
     /// The way for requests as they are, if the store speaks S3; and its name.
@@ -163,6 +170,9 @@ mod tests {
 
     use async_trait::async_trait;
     use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, SharedString, Unit};
+    use valetkey_core::health::Health;
+    use valetkey_core::id::StorageId;
+    use valetkey_testkit::clock::FixedClock;
 
     use super::*;
 
@@ -239,6 +249,8 @@ mod tests {
     fn what_fails_at_a_store_is_counted_by_its_name_and_what_is_the_askers_is_not() {
         let counted = Counted::default();
         let said = String::new;
+        let health = Health::new(Arc::new(FixedClock::default()));
+        let lake = StorageId::from_bytes([1; 16]);
         metrics::with_local_recorder(&counted, || {
             tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
                 for failure in [
@@ -249,7 +261,8 @@ mod tests {
                     Failure::Clash,
                     Failure::Unfit("no"),
                 ] {
-                    let door = Door::new(Arc::new(Broken(failure)), &Name::parse("lake").unwrap());
+                    let watched = health.of(lake);
+                    let door = Door::new(Arc::new(Broken(failure)), &Name::parse("lake").unwrap(), watched);
                     assert!(door.probe("b").await.is_err() && door.head("b", "k").await.is_err());
                     assert!(
                         door.list("b", "", b"", 1).await.is_err() && door.begin("b", "k", &[], None).await.is_err()
@@ -259,6 +272,12 @@ mod tests {
                 }
             });
         });
+        let told = health.seen(lake);
+        assert_eq!(
+            (told.failed.unwrap().1, told.failures),
+            (Kind::NotFound(Noun::Bucket), 0),
+            "it opened the last object"
+        );
         let counts = counted.0.lock().unwrap();
         let seen: Vec<(&str, u64)> =
             counts.iter().map(|(name, count)| (name.as_str(), count.load(Ordering::Relaxed))).collect();

@@ -8,7 +8,7 @@ use s3s::dto::{
     MultipartUpload, Object, ObjectStorageClass, ObjectVersion, ObjectVersionStorageClass, Owner, StorageClass,
 };
 use s3s::{S3ErrorCode, S3Request, S3Response};
-use valetkey_core::scope::{Action, Listing, Path, Paths, Scope};
+use valetkey_core::scope::{Action, Listing, Path, Paths, Rights};
 use valetkey_sigv4::encode_path;
 
 use crate::error::{Result, denied, refuse};
@@ -22,12 +22,12 @@ use crate::wire::{Wire, session, shown, strong};
 const MAX_KEYS: i32 = 1000;
 
 /// The spans of keys under a prefix that a listing may tell of.
-pub(crate) fn spans(scope: &Scope, bucket: &str, prefix: &[u8], action: Action) -> Result<Vec<Span>> {
-    match scope.listing(bucket, prefix, action) {
+pub(crate) fn spans(rights: &Rights, bucket: &str, prefix: &[u8], action: Action) -> Result<Vec<Span>> {
+    match rights.listing(bucket, prefix, action) {
         Listing::Refused => Err(denied()),
         Listing::All => Ok(vec![Span::of_prefix(prefix)]),
         Listing::Covered => {
-            let Paths::Only(paths) = scope.paths() else { return Ok(vec![Span::of_prefix(prefix)]) };
+            let Some(Paths::Only(paths)) = rights.paths_of(action) else { return Ok(vec![Span::of_prefix(prefix)]) };
             let mut spans = Vec::new();
             for path in paths.iter().filter(|path| path.bytes().starts_with(prefix)) {
                 match &path {

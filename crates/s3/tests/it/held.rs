@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use valetkey_core::id::{AccountId, CallerId, TokenId};
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::nouns::parent::{Parent, ParentScope};
-use valetkey_core::scope::{Action, Actions, Paths, Scope};
+use valetkey_core::scope::{Action, Actions, Paths, Rights};
 use valetkey_core::time::Lifetime;
 use valetkey_core::{Secret, caller};
 
@@ -49,8 +49,8 @@ fn parent(rig: &Rig, actions: Actions) -> Arc<Parent> {
         identity: None,
         as_of: 0,
     };
-    let scope = Scope::new(BucketName::parse(BUCKET).unwrap(), Paths::Whole, actions).unwrap();
-    let ceiling = ParentScope { storage: rig.storage, scope: Arc::new(scope), max_lifetime: Lifetime::secs(3600) };
+    let scope = Rights::of(BucketName::parse(BUCKET).unwrap(), Paths::Whole, actions).unwrap();
+    let ceiling = ParentScope { storage: rig.storage, rights: Arc::new(scope), max_lifetime: Lifetime::secs(3600) };
     let secret = Secret::new(PARENT_SECRET.to_owned());
     Arc::new(Parent { token, caller: Arc::new(caller), secret, reach: [ceiling].into(), conditional: Vec::new() })
 }

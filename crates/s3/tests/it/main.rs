@@ -22,6 +22,7 @@ mod durability;
 mod held;
 mod listing;
 mod malformed;
+mod moved;
 mod multipart;
 mod objects;
 mod oracle;

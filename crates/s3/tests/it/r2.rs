@@ -11,7 +11,7 @@ use valetkey_core::caller::{Caller, Role};
 use valetkey_core::id::{AccountId, CallerId, LeaseId, StorageId, TokenId};
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::nouns::parent::{Child, LONGEST, Parent, ParentScope, Permission};
-use valetkey_core::scope::{Actions, Path, Paths, Scope};
+use valetkey_core::scope::{Actions, Path, Paths, Rights};
 use valetkey_core::time::{Clock as _, Lifetime};
 
 use crate::rig::{Ask, BUCKET, Credential, OTHER_BUCKET, Rig, STORAGE, sha256};
@@ -69,8 +69,8 @@ const VECTORS: [Vector; 2] = [
 
 /// Something that a parent may reach.
 pub(crate) fn ceiling(bucket: &str, paths: Paths, actions: Actions) -> ParentScope {
-    let scope = Scope::new(BucketName::parse(bucket).unwrap(), paths, actions).unwrap();
-    ParentScope { storage: STORAGE, scope: Arc::new(scope), max_lifetime: LONGEST }
+    let scope = Rights::of(BucketName::parse(bucket).unwrap(), paths, actions).unwrap();
+    ParentScope { storage: STORAGE, rights: Arc::new(scope), max_lifetime: LONGEST }
 }
 
 pub(crate) fn whole(bucket: &str, permission: Permission) -> ParentScope {

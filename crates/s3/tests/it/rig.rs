@@ -1,7 +1,7 @@
 //! An endpoint on a free port, and a small client that signs: it sends exactly what it is told to, also what is wrong.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 use valetkey_core::Error;
 use valetkey_core::Secret;
@@ -22,11 +23,12 @@ use valetkey_core::account::{OwnQuota, Quotas};
 use valetkey_core::fair::Budget;
 use valetkey_core::id::{AccountId, CallerId, LeaseId, StorageId, TokenId};
 use valetkey_core::keyring::{Keyring, SharedKeyring};
-use valetkey_core::lease::{Lease, Provenance};
+use valetkey_core::lease::{Lease, Provenance, Refusal};
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::nouns::parent::{Parent, ParentRecord, Parents};
+use valetkey_core::nouns::usage::{Meter, ObjectRequest, Traffic};
 use valetkey_core::port::Revocations;
-use valetkey_core::scope::{Actions, Path, Paths, Scope};
+use valetkey_core::scope::{Actions, Path, Paths, Rights};
 use valetkey_core::time::{Clock as _, Entropy as _, random_10};
 use valetkey_s3::{Asking, Backend, Config, Endpoint, Sending, World};
 use valetkey_testkit::chance::SeededEntropy;
@@ -39,11 +41,37 @@ pub(crate) const OTHER_BUCKET: &str = "other";
 #[derive(Default)]
 pub(crate) struct TestLeases {
     pub(crate) revoked: Mutex<HashSet<LeaseId>>,
-    pub(crate) kept: Mutex<Vec<(LeaseId, Arc<Scope>)>>,
+    pub(crate) kept: Mutex<Vec<(LeaseId, Arc<Rights>)>>,
     /// Everything opened until then is ended.
     pub(crate) ended_until: Mutex<Option<Timestamp>>,
     /// What every account may keep, if it is said for it alone.
     pub(crate) quota: Mutex<OwnQuota>,
+    /// What went over the endpoint, as it was told.
+    pub(crate) moved: Mutex<Vec<(AccountId, CallerId, Traffic)>>,
+    pub(crate) told: Notify,
+    /// Refusals that are worth a look, and requests to the bucket that is watched.
+    pub(crate) refused: Mutex<Vec<Refusal>>,
+    pub(crate) requested: Mutex<Vec<ObjectRequest>>,
+}
+
+impl Meter for TestLeases {
+    fn moved(&self, origin: &Provenance, _: Option<IpAddr>, traffic: Traffic, _: Timestamp) {
+        self.moved.lock().unwrap().push((origin.account, origin.caller, traffic));
+        self.told.notify_one();
+    }
+
+    fn refused(&self, refusal: Refusal, _: Timestamp) {
+        self.refused.lock().unwrap().push(refusal);
+    }
+
+    fn watches(&self, bucket: &str) -> bool {
+        bucket == OTHER_BUCKET
+    }
+
+    fn requested(&self, request: ObjectRequest) {
+        self.requested.lock().unwrap().push(request);
+        self.told.notify_one();
+    }
 }
 
 #[async_trait]
@@ -60,7 +88,7 @@ impl Revocations for TestLeases {
         ended || origin.lease.is_some_and(|lease| self.revoked.lock().unwrap().contains(&lease))
     }
 
-    async fn scope(&self, lease: LeaseId) -> Result<Option<Arc<Scope>>, Error> {
+    async fn rights(&self, lease: LeaseId) -> Result<Option<Arc<Rights>>, Error> {
         Ok(self.kept.lock().unwrap().iter().find(|(own, _)| *own == lease).map(|(_, scope)| Arc::clone(scope)))
     }
 }
@@ -139,6 +167,8 @@ impl Rig {
             leases: Arc::clone(&leases) as Arc<dyn Revocations>,
             parents: Arc::clone(&parents) as Arc<dyn Parents>,
             quotas: Arc::clone(&leases) as Arc<dyn Quotas>,
+            health: valetkey_core::health::Health::new(Arc::clone(&clock) as Arc<_>),
+            meter: Arc::clone(&leases) as Arc<dyn Meter>,
             clock: Arc::clone(&clock) as Arc<_>,
             entropy: Arc::clone(&entropy) as Arc<_>,
             budget: Budget::new(bytes),
@@ -276,21 +306,21 @@ impl Rig {
         secs: i64,
     ) -> Credential {
         let now = self.clock.now();
-        let scope = Scope::new(BucketName::parse(bucket).unwrap(), paths, actions).unwrap();
+        let scope = Rights::of(BucketName::parse(bucket).unwrap(), paths, actions).unwrap();
         let lease = Lease {
             id: LeaseId::new(now, random_10(&*self.entropy)),
             account,
             caller: CallerId::new(now, random_10(&*self.entropy)),
             token: TokenId::new(now, random_10(&*self.entropy)),
             storage,
-            scope: Arc::new(scope),
+            rights: Arc::new(scope),
             grants: [].into(),
             dialect: "test".into(),
             credits: 0,
             opened: now,
             until: Timestamp::from_second(now.as_second() + secs).unwrap(),
         };
-        self.leases.kept.lock().unwrap().push((lease.id, Arc::clone(&lease.scope)));
+        self.leases.kept.lock().unwrap().push((lease.id, Arc::clone(&lease.rights)));
         let mut nonce = [0; 12];
         self.entropy.fill(&mut nonce);
         let ring = self.keyring.load();

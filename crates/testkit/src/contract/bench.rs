@@ -27,6 +27,7 @@ use valetkey_core::policy::{self, Permit};
 use valetkey_core::port::{Directory, Ledger, Revocations};
 use valetkey_core::scope::{Actions, Path, Paths, Scope};
 use valetkey_core::storage::{Shape, Storage, StorageKind};
+use valetkey_core::template::Opens;
 use valetkey_core::time::{Clock, Entropy, Lifetime};
 use valetkey_core::token::{Maker, PlainToken};
 
@@ -122,14 +123,14 @@ pub fn new_storage(text: &str) -> NewStorage {
 }
 
 /// A grant to be added.
-pub fn new_grant(account: AccountId, storage: &Storage, text: &str, scope: Scope) -> NewGrant {
+pub fn new_grant(account: AccountId, storage: &Storage, text: &str, scope: impl Into<Opens>) -> NewGrant {
     NewGrant {
         name: name(text),
         account,
         to: Grantee::Everyone,
         storage: storage.id,
         dataset: None,
-        scope,
+        scope: scope.into(),
         max_lifetime: Lifetime::secs(604_800),
         from: None,
         until: None,
@@ -265,14 +266,7 @@ impl Bench {
 
 /// Where a lease's credential comes from, as its session token says it.
 pub fn provenance(lease: &Lease) -> Provenance {
-    Provenance {
-        lease: Some(lease.id),
-        account: lease.account,
-        caller: lease.caller,
-        token: lease.token,
-        storage: lease.storage,
-        opened: Timestamp::from_second(lease.opened.as_second()).unwrap(),
-    }
+    Provenance { opened: Timestamp::from_second(lease.opened.as_second()).unwrap(), ..lease.provenance() }
 }
 
 /// Somebody who ends things now.

@@ -31,7 +31,7 @@ pub async fn a_lease_reads_back_as_it_was_opened(bench: &Bench) {
     let permit = bench.decide(&tenant.token, &ask(tenant.grant)).await.unwrap();
     let lease = bench.ledger.open(&permit, None, bench.now()).await.unwrap();
     assert_eq!((lease.account, lease.caller, lease.token), (permit.account(), permit.caller(), permit.token()));
-    assert_eq!((&lease.scope, &lease.grants), (permit.scope(), &permit.because().grants));
+    assert_eq!((&lease.rights, &lease.grants), (permit.rights(), &permit.because().grants));
     assert_eq!((lease.storage, &*lease.dialect, lease.credits), (tenant.storage.id, "native", 0));
     assert_eq!((lease.opened, lease.until), (bench.now(), permit.until()));
     // Before and after whatever the implementation does in the background.
@@ -41,7 +41,7 @@ pub async fn a_lease_reads_back_as_it_was_opened(bench: &Bench) {
         let listed = bench.registry.leases(&LeaseFilter { limit: 10, ..LeaseFilter::default() }).await.unwrap();
         assert_eq!(listed, [found]);
     }
-    assert_eq!(bench.leases.scope(lease.id).await.unwrap().as_ref(), Some(&lease.scope));
+    assert_eq!(bench.leases.rights(lease.id).await.unwrap().as_ref(), Some(&lease.rights));
 }
 
 /// Whoever asks is told by the author; the server itself has no address.
@@ -253,7 +253,7 @@ pub async fn a_long_scope_is_kept_with_its_lease(bench: &Bench) {
     let permit = bench.decide(&tenant.token, &wide).await.unwrap();
     for _ in 0..3 {
         let lease = bench.ledger.open(&permit, None, bench.now()).await.unwrap();
-        assert_eq!(bench.leases.scope(lease.id).await.unwrap().as_ref(), Some(permit.scope()));
+        assert_eq!(bench.leases.rights(lease.id).await.unwrap().as_ref(), Some(permit.rights()));
         assert_eq!(bench.registry.lease(lease.id).await.unwrap().unwrap().lease, lease);
     }
 }
@@ -262,7 +262,7 @@ pub async fn a_long_scope_is_kept_with_its_lease(bench: &Bench) {
 pub async fn an_unknown_lease_is_absent(bench: &Bench) {
     let unknown = LeaseId::new(bench.now(), [9; 10]);
     assert_eq!(bench.registry.lease(unknown).await.unwrap(), None);
-    assert_eq!(bench.leases.scope(unknown).await.unwrap(), None);
+    assert_eq!(bench.leases.rights(unknown).await.unwrap(), None);
     assert_eq!(bench.registry.verify_ledger().await.unwrap().leases, 0);
 }
 

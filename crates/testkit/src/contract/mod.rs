@@ -12,6 +12,7 @@ pub mod groups;
 pub mod identity;
 pub mod ledger;
 pub mod lists;
+pub mod narrowed;
 pub mod packages;
 pub mod parents;
 pub mod policy_sets;
@@ -22,6 +23,7 @@ pub mod requests;
 pub mod revocation;
 pub mod shares;
 pub mod signing;
+pub mod templates;
 pub mod tokens;
 pub mod usage;
 pub mod workspaces;
@@ -58,6 +60,7 @@ macro_rules! contract {
                 tokens_are_listed_without_their_text,
                 what_a_token_makes_ends_no_later_than_it_does,
                 what_a_token_made_is_found,
+                a_token_that_ends_earlier_takes_along_what_it_made,
                 a_token_that_has_ended_makes_nothing;
             registry:
                 names_are_taken_once,
@@ -75,6 +78,7 @@ macro_rules! contract {
                 what_is_made_anew_has_nothing_of_what_was_removed,
                 what_is_said_of_a_dataset_is_changed_in_every_field,
                 the_last_token_of_an_operator_stays,
+                of_the_last_two_tokens_of_operators_one_stays_whoever_ends_them_at_once,
                 a_narrowed_grant_ends_what_has_more_than_it_gives,
                 what_is_opened_while_its_grant_goes_ends_with_it,
                 a_token_whose_end_is_changed_ends_then;
@@ -120,14 +124,21 @@ macro_rules! contract {
                 a_removed_grant_ends_its_credentials_when_told,
                 what_is_revoked_twice_was_ended_once,
                 an_unknown_thing_cannot_be_revoked;
+            narrowed:
+                what_is_narrowed_ends_with_what_it_is_narrowed_from;
             policy_sets:
                 what_is_applied_is_there_whole_and_ends_what_it_takes_away,
                 what_cannot_be_applied_changes_nothing,
-                things_are_put_into_a_set_and_out_of_it;
+                things_are_put_into_a_set_and_out_of_it,
+                groups_and_identity_providers_are_applied_with_what_they_end,
+                leases_are_kept_where_that_is_said;
             usage:
                 a_request_is_counted_as_soon_as_it_is_asked_for,
                 requests_are_filtered_by_token_and_origin,
                 refusals_are_summed_by_hour_and_reason,
+                vends_are_counted_by_hour,
+                what_goes_over_the_endpoint_is_summed_by_day_and_caller,
+                the_use_of_a_credential_is_kept,
                 days_follow_the_zone_and_cover_the_period,
                 an_endless_period_is_refused;
             workspaces:
@@ -158,11 +169,15 @@ macro_rules! contract {
                 what_is_approved_is_what_was_asked_for_and_ends,
                 a_request_lies_wholly_inside_one_rule,
                 only_an_approver_of_that_moment_decides,
+                who_made_a_token_of_the_other_does_not_decide,
                 a_request_waits_for_a_day_and_there_are_only_so_many,
                 a_removed_rule_cancels_what_waits_under_it,
                 what_does_not_belong_to_a_rule_is_refused;
             conditions:
                 conditions_are_kept_and_narrow_what_is_open;
+            templates:
+                a_template_is_kept_and_opens_to_each_its_own,
+                a_renamed_caller_loses_what_was_filled_in_with_its_name;
             packages:
                 a_blob_is_kept_for_its_account_alone,
                 an_upload_is_ended_once_by_who_began_it,
@@ -179,6 +194,7 @@ macro_rules! contract {
                 a_removed_share_leaves_nothing,
                 a_changed_recipient_keeps_one_grant_for_each_table,
                 a_link_is_good_for_one_token,
+                a_link_of_a_maker_that_was_revoked_is_good_for_nothing,
                 a_token_is_let_end_earlier_never_later;
         }
     };

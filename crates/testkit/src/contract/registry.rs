@@ -127,7 +127,7 @@ pub async fn what_is_missing_is_not_found(bench: &Bench) {
         (NewGrant { account: no_account, ..grant.clone() }, Noun::Account),
         (NewGrant { to: Grantee::Caller(nobody), ..grant.clone() }, Noun::Caller),
         (NewGrant { storage: no_storage, ..grant.clone() }, Noun::Storage),
-        (NewGrant { scope: reads("elsewhere", &["x"]), ..grant.clone() }, Noun::Bucket),
+        (NewGrant { scope: reads("elsewhere", &["x"]).into(), ..grant.clone() }, Noun::Bucket),
         (NewGrant { dataset: Some(DatasetId::from_bytes([9; 16])), ..grant.clone() }, Noun::Dataset),
     ] {
         assert_eq!(registry.create_grant(grant, now).await.unwrap_err().kind(), missing(noun));
@@ -155,9 +155,9 @@ pub async fn what_does_not_fit_is_refused(bench: &Bench) {
     let dataset = registry.create_dataset(new_dataset(&tenant.storage, "jobs"), now).await.unwrap();
     let grant = new_grant(tenant.account.id, &tenant.storage, "new", reads("lake", &["x"]));
     for wrong in [
-        NewGrant { scope: reads("pond", &["x"]), ..grant.clone() },
+        NewGrant { scope: reads("pond", &["x"]).into(), ..grant.clone() },
         NewGrant { storage: second.id, ..grant.clone() },
-        NewGrant { storage: second.id, scope: reads("pond", &["x"]), dataset: Some(dataset), ..grant.clone() },
+        NewGrant { storage: second.id, scope: reads("pond", &["x"]).into(), dataset: Some(dataset), ..grant.clone() },
         NewGrant { from: Some(now), until: Some(now), ..grant.clone() },
     ] {
         assert_eq!(registry.create_grant(wrong, now).await.unwrap_err().kind(), Kind::Invalid);

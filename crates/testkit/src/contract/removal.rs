@@ -10,7 +10,8 @@ use valetkey_core::grant::{Grant, Grantee, NewGrant};
 use valetkey_core::lease::{Lease, LeaseState};
 use valetkey_core::nouns::dataset::{Dataset, Newest};
 use valetkey_core::nouns::removal::{Amendment, How, Plan, Thing};
-use valetkey_core::nouns::share::{History, NewTable, Recipient, SharedName, TableAccess, TableRoot};
+use valetkey_core::nouns::share::Recipient;
+use valetkey_core::nouns::table::{History, NewTable, SharedName, TableAccess, TableRoot};
 use valetkey_core::nouns::workspace::Slug;
 use valetkey_core::scope::{Actions, Path, Paths, Scope};
 use valetkey_core::storage::StorageKind;
@@ -44,6 +45,8 @@ async fn everything(bench: &Bench) -> (Tenant, Vec<Thing>) {
         bench.workspaces.create_project(workspace.id, &Slug::parse("p").unwrap(), "P", None, now).await.unwrap();
     let share = bench.shares.create_share(account, &SharedName::parse("flights").unwrap(), None, now).await.unwrap();
     let table = NewTable {
+        id: (),
+        share: (),
         schema: SharedName::part("s").unwrap(),
         name: SharedName::part("t").unwrap(),
         storage: tenant.storage.id,
@@ -229,6 +232,36 @@ pub async fn the_last_token_of_an_operator_stays(bench: &Bench) {
     bench.registry.remove(&all[1], even, by(&tenant, now)).await.unwrap();
 }
 
+/// Each of two removals that are made at the same time sees the other.
+pub async fn of_the_last_two_tokens_of_operators_one_stays_whoever_ends_them_at_once(bench: &Bench) {
+    let tenant = bench.tenant("ops", Metering::Free).await;
+    let now = bench.now();
+    let root = bench.registry.ensure_caller(tenant.account.id, &name("root"), Role::Operator, now).await.unwrap();
+    for round in 0..8 {
+        let mut live = Vec::new();
+        for record in bench.registry.tokens(Some(tenant.account.id)).await.unwrap() {
+            if record.role == Role::Operator && record.is_live(bench.now()) {
+                live.push(record.id);
+            }
+        }
+        while live.len() < 2 {
+            let token = PlainToken::generate(&*bench.entropy);
+            live.push(bench.registry.create_token(root, &token, None, Maker::Server, bench.now()).await.unwrap().id);
+        }
+        let [one, two] = [live.swap_remove(1), live.swap_remove(0)].map(Thing::Token);
+        let at = by(&tenant, bench.now());
+        let both = futures::future::join(
+            bench.registry.remove(&one, how(true), at),
+            bench.registry.remove(&two, how(true), at),
+        );
+        let (one, two) = both.await;
+        assert_ne!(one.is_ok(), two.is_ok(), "round {round}: {one:?}, {two:?}");
+        let refused = one.and(two).unwrap_err();
+        assert_eq!((refused.kind(), refused.field()), (Kind::Invalid, Some("last_operator")), "round {round}");
+        bench.clock.advance_secs(1);
+    }
+}
+
 async fn vended(bench: &Bench, tenant: &Tenant, directory: &str, secs: u32, actions: Actions) -> Lease {
     let ask = Ask {
         target: valetkey_core::ask::Target::Place {
@@ -280,11 +313,11 @@ pub async fn what_is_opened_while_its_grant_goes_ends_with_it(bench: &Bench) {
 pub async fn a_narrowed_grant_ends_what_has_more_than_it_gives(bench: &Bench) {
     let get = Actions::of(&[valetkey_core::scope::Action::GetObject]);
     let narrowings: [(&str, Narrow); 4] = [
-        ("paths", |grant, _| Grant { scope: reads("lake", &["jobs/daily/a"]), ..grant }),
+        ("paths", |grant, _| Grant { scope: reads("lake", &["jobs/daily/a"]).into(), ..grant }),
         ("actions", |grant, _| {
             let get = Actions::of(&[valetkey_core::scope::Action::GetObject]);
-            let paths = grant.scope.paths().clone();
-            Grant { scope: Scope::new(bucket("lake"), paths, get).unwrap(), ..grant }
+            let paths = grant.scope.written().clone();
+            Grant { scope: Scope::new(bucket("lake"), paths, get).unwrap().into(), ..grant }
         }),
         ("until", |grant, now| Grant { until: Some(now + SignedDuration::from_secs(900)), ..grant }),
         ("max", |grant, _| Grant { max_lifetime: Lifetime::secs(900), ..grant }),
@@ -313,7 +346,7 @@ pub async fn a_narrowed_grant_ends_what_has_more_than_it_gives(bench: &Bench) {
     let wide = vended(bench, &tenant, "jobs/daily", 600, get).await;
     let grant = bench.registry.grants(tenant.account.id).await.unwrap().into_iter().next().unwrap();
     bench.clock.advance_secs(1);
-    let narrow = Amendment::Grant(Grant { scope: reads("lake", &["jobs/daily/a"]), ..grant });
+    let narrow = Amendment::Grant(Grant { scope: reads("lake", &["jobs/daily/a"]).into(), ..grant });
     assert_eq!(bench.registry.change(&narrow, false, by(&tenant, bench.now())).await.unwrap(), 0);
     assert!(!bench.is_revoked(&wide), "it was to live on");
     assert!(bench.decide(&tenant.token, &ask(tenant.grant)).await.is_ok());

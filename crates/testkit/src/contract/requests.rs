@@ -8,7 +8,7 @@ use valetkey_core::account::Metering;
 use valetkey_core::ask::{Ask, Target};
 use valetkey_core::caller::{Caller, Role};
 use valetkey_core::conditions::Facts;
-use valetkey_core::error::{Error, Kind, Noun};
+use valetkey_core::error::{Error, Kind, Noun, Stranger};
 use valetkey_core::grant::{Grant, Grantee, Origin};
 use valetkey_core::group::Group;
 use valetkey_core::id::{AccountId, CallerId, GroupId, RequestId, RequestRuleId};
@@ -140,7 +140,7 @@ pub async fn what_is_approved_is_what_was_asked_for_and_ends(bench: &Bench) {
     let end = bench.now() + SignedDuration::from_secs(600);
     assert_eq!((grant.id, grant.until, grant.from), (decided.grant.unwrap(), Some(end), None));
     assert_eq!(
-        (&grant.scope, grant.to, grant.account),
+        (grant.scope.scope().unwrap(), grant.to, grant.account),
         (&request.scope, Grantee::Caller(world.ann.id), world.ann.account)
     );
     let lease = world.open(&world.ann, &ask(grant.id)).await.unwrap();
@@ -264,6 +264,36 @@ pub async fn only_an_approver_of_that_moment_decides(bench: &Bench) {
     assert_eq!(world.decide(request.id, Decision::Approved, &stranger).await.unwrap_err(), Kind::Invalid, "for good");
     let no = RequestId::from_bytes([7; 16]);
     assert_eq!(world.decide(no, Decision::Approved, &stranger).await.unwrap_err(), Kind::NotFound(Noun::Request));
+}
+
+/// With a token that the other made, or that comes of one of theirs, two callers are one person.
+pub async fn who_made_a_token_of_the_other_does_not_decide(bench: &Bench) {
+    let world = World::of(bench).await;
+    let made = async |of: CallerId, maker: &Caller| {
+        let token = PlainToken::generate(&*bench.entropy);
+        bench.registry.create_token(of, &token, None, Maker::Token(maker.token), bench.now()).await.unwrap();
+        bench.caller(&token).await.unwrap()
+    };
+    // Ann made bob a token, and bob made eve one.
+    let bob = made(world.bob.id, &world.ann).await;
+    let eve = made(world.eve.id, &bob).await;
+    let request = world.ask().await;
+    assert_eq!(request.token, Some(world.ann.token));
+    for how in [Decision::Approved, Decision::Denied] {
+        assert_eq!(world.decide(request.id, how, &eve).await.unwrap_err(), Kind::Forbidden);
+    }
+    // Eve made the token that is asked with.
+    let ann = made(world.ann.id, &world.eve).await;
+    let asked = world.ask_as(&ann, reads("lake", &["flights/daily"]), 600).await.unwrap();
+    assert_eq!(world.decide(asked.id, Decision::Approved, &world.eve).await.unwrap_err(), Kind::Forbidden);
+    assert_eq!(world.grant_of(&asked).await, None);
+    // A token that has ended decides nothing, whatever was known of it when it asked.
+    let late = made(world.eve.id, &world.bob).await;
+    bench.registry.revoke_token(late.token, by(&world.tenant, bench.now())).await.unwrap();
+    let refused = world.decide(request.id, Decision::Approved, &late).await.unwrap_err();
+    assert_eq!(refused, Kind::Unauthenticated(Stranger::Revoked));
+    world.decide(request.id, Decision::Approved, &world.eve).await.unwrap();
+    world.decide(asked.id, Decision::Cancelled, &ann).await.unwrap();
 }
 
 /// So that nobody drowns approvers, and nobody approves what was forgotten.

@@ -9,10 +9,8 @@ use valetkey_core::caller::Role;
 use valetkey_core::error::{Error, Kind, Noun, Stranger};
 use valetkey_core::grant::{Grantee, Origin};
 use valetkey_core::id::{AccountId, CallerId, ShareId, TableId, TokenId};
-use valetkey_core::nouns::share::{
-    History, LinkCode, NewTable, ProfileKind, ProfileLink, READ, Recipient, Share, SharedName, TableAccess,
-    TableFormat, TableRoot,
-};
+use valetkey_core::nouns::share::{LinkCode, ProfileKind, ProfileLink, READ, Recipient, Share};
+use valetkey_core::nouns::table::{History, NewTable, SharedName, TableAccess, TableFormat, TableRoot};
 use valetkey_core::policy::Permit;
 use valetkey_core::scope::{Path, Paths};
 use valetkey_core::storage::{Shape, Storage};
@@ -24,6 +22,8 @@ use crate::contract::bench::{Bench, Tenant, bucket, by, name, new_storage};
 /// A table to be added to a share.
 pub fn new_table(storage: &Storage, text: &str, root: &str) -> NewTable {
     NewTable {
+        id: (),
+        share: (),
         schema: SharedName::part("Main").unwrap(),
         name: SharedName::part(text).unwrap(),
         storage: storage.id,
@@ -197,7 +197,7 @@ pub async fn grants_follow_the_tables_and_the_recipients(bench: &Bench) {
     for root in ["t/before", "t/after", "t/after/_delta_log"] {
         let permit = opens(bench, &tenant, sales.id, &[root]).await.unwrap();
         assert_eq!(permit.because().grants.len(), 1);
-        assert_eq!(permit.scope().actions(), READ);
+        assert_eq!(permit.rights().actions(), READ);
     }
     for root in ["t", "t/after2", "t/after-secret", "jobs/daily"] {
         assert!(opens(bench, &tenant, sales.id, &[root]).await.is_err(), "{root}");
@@ -357,6 +357,37 @@ pub async fn a_link_is_good_for_one_token(bench: &Bench) {
     assert!(bench.shares.end_links(tenant.caller).await.unwrap() >= 1);
     assert_eq!(bench.shares.redeem_link(&withdrawn, &token, bench.now()).await.unwrap(), None);
     assert!(bench.caller(&token).await.is_err());
+}
+
+/// Also where nobody ended the link itself, and whoever else's links it are, they stay good.
+pub async fn a_link_of_a_maker_that_was_revoked_is_good_for_nothing(bench: &Bench) {
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    let make = async |maker| {
+        let token = PlainToken::generate(&*bench.entropy);
+        bench.registry.create_token(tenant.caller, &token, None, maker, bench.now()).await.unwrap()
+    };
+    let (leaked, other) = (make(Maker::Server).await, make(Maker::Server).await);
+    let mut links = Vec::new();
+    for maker in [Maker::Token(leaked.id), Maker::Outlived(leaked.id), Maker::Token(other.id), Maker::Server] {
+        let link = ProfileLink {
+            caller: tenant.caller,
+            kind: ProfileKind::Bearer,
+            token_lifetime: None,
+            until: Lifetime::secs(600).ends(bench.now()),
+            made_by: None,
+            no_later: None,
+        };
+        let code = LinkCode::generate(&*bench.entropy).digest();
+        bench.shares.create_link(&code, link, maker, bench.now()).await.unwrap();
+        links.push((maker, code));
+    }
+    bench.registry.revoke_token(leaked.id, by(&tenant, bench.now())).await.unwrap();
+    for (maker, code) in links {
+        let token = PlainToken::generate(&*bench.entropy);
+        let found = bench.shares.redeem_link(&code, &token, bench.now()).await.unwrap();
+        assert_eq!(found.is_some(), maker.token() != Some(leaked.id), "{maker:?}");
+        assert_eq!(bench.caller(&token).await.is_ok(), found.is_some(), "{maker:?}");
+    }
 }
 
 /// However warm it is.

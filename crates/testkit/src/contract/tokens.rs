@@ -7,6 +7,7 @@ use valetkey_core::account::Metering;
 use valetkey_core::caller::Role;
 use valetkey_core::error::{Noun, Stranger};
 use valetkey_core::lease::Revoker;
+use valetkey_core::nouns::removal::Amendment;
 use valetkey_core::nouns::share::{LinkCode, ProfileKind, ProfileLink};
 use valetkey_core::token::{Maker, PlainToken};
 
@@ -103,6 +104,74 @@ pub async fn what_a_token_made_is_found(bench: &Bench) {
     assert_eq!(bench.registry.end_links_made_by(&[second.id, other.id]).await.unwrap(), 0);
     assert_eq!(bench.registry.end_links_made_by(&[first.id]).await.unwrap(), 1);
     assert_eq!(bench.shares.redeem_link(&code, &unknown, bench.now()).await.unwrap(), None);
+}
+
+/// Also what that made, and what comes of links; not what an operator let outlive it, nor what ends before anyway.
+pub async fn a_token_that_ends_earlier_takes_along_what_it_made(bench: &Bench) {
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    let after = |secs| bench.now().checked_add(SignedDuration::from_secs(secs)).unwrap();
+    let make = async |until, maker| {
+        let token = PlainToken::generate(&*bench.entropy);
+        let made = bench.registry.create_token(tenant.caller, &token, until, maker, bench.now()).await.unwrap();
+        let permit = bench.decide(&token, &ask(tenant.grant)).await.unwrap();
+        (made.id, bench.ledger.open(&permit, None, bench.now()).await.unwrap())
+    };
+    let (maker, own) = make(None, Maker::Server).await;
+    let (first, of_first) = make(None, Maker::Token(maker)).await;
+    let (second, of_second) = make(Some(after(7200)), Maker::Token(first)).await;
+    let (short, of_short) = make(Some(after(60)), Maker::Token(maker)).await;
+    let (outlived, of_outlived) = make(None, Maker::Outlived(maker)).await;
+    let (of_that, of_its) = make(None, Maker::Token(outlived)).await;
+    let (let_go, _) = make(None, Maker::Token(maker)).await;
+    let mut links = Vec::new();
+    for maker in [Maker::Token(first), Maker::Outlived(maker)] {
+        let link = ProfileLink {
+            caller: tenant.caller,
+            kind: ProfileKind::Bearer,
+            token_lifetime: None,
+            until: after(7200),
+            made_by: None,
+            no_later: None,
+        };
+        let code = LinkCode::generate(&*bench.entropy).digest();
+        bench.shares.create_link(&code, link, maker, bench.now()).await.unwrap();
+        links.push(code);
+    }
+    let by = by(&tenant, bench.now());
+    // An operator says of one that was made without that it may stay.
+    let stays = Amendment::Token { id: let_go, until: Some(after(9000)), maker: Maker::Outlived(tenant.record.id) };
+    bench.registry.change(&stays, true, by).await.unwrap();
+    let until = Some(after(600));
+    let sooner = Amendment::Token { id: maker, until, maker: Maker::Server };
+    assert_eq!(bench.registry.preview(&sooner, bench.now()).await.unwrap(), 3);
+    assert_eq!(bench.registry.change(&sooner, true, by).await.unwrap(), 3);
+    let end = async |id| bench.registry.token_by_id(id).await.unwrap().unwrap().until;
+    for (id, expected) in [
+        (maker, until),
+        (first, until),
+        (second, until),
+        (short, Some(after(60))),
+        (outlived, None),
+        (of_that, None),
+        (let_go, Some(after(9000))),
+    ] {
+        assert_eq!(end(id).await, expected, "{id}");
+    }
+    for (lease, ended) in
+        [(own, true), (of_first, true), (of_second, true), (of_short, false), (of_outlived, false), (of_its, false)]
+    {
+        assert_eq!(bench.is_revoked(&lease), ended, "{}", lease.id);
+    }
+    for (code, expected) in links.iter().zip([until, None]) {
+        let token = PlainToken::generate(&*bench.entropy);
+        let (_, record) = bench.shares.redeem_link(code, &token, bench.now()).await.unwrap().unwrap();
+        assert_eq!(record.until, expected);
+    }
+    // What was shortened is not lengthened with its maker.
+    let later = Amendment::Token { id: maker, until: None, maker: Maker::Server };
+    bench.registry.change(&later, true, by).await.unwrap();
+    assert_eq!((end(maker).await, end(first).await), (None, until));
+    assert!(bench.registry.verify_ledger().await.unwrap().intact());
 }
 
 /// Revoked, out of time, of a caller that is suspended, or never there.

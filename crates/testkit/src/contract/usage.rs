@@ -1,12 +1,14 @@
 //! Requests: counted, and summed by the days of any zone.
 
+use std::net::IpAddr;
+
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use valetkey_core::Kind;
 use valetkey_core::account::Metering;
-use valetkey_core::id::TokenId;
-use valetkey_core::lease::Refusal;
-use valetkey_core::nouns::usage::{Origin, Period, RequestFilter};
+use valetkey_core::id::{CallerId, LeaseId, StorageId, TokenId};
+use valetkey_core::lease::{Provenance, Refusal};
+use valetkey_core::nouns::usage::{Origin, Period, RequestFilter, Traffic, TrafficFilter, Used};
 
 use crate::contract::bench::{Bench, Tenant};
 
@@ -22,6 +24,81 @@ async fn days(bench: &Bench, filter: &RequestFilter, zone: &str, from: &str, to:
     let period = Period { from: at(from), to: at(to), zone: TimeZone::get(zone).unwrap() };
     let days = bench.usage.requests_by_day(filter, &period).await.unwrap();
     days.into_iter().map(|day| (day.start.to_string(), day.count)).collect()
+}
+
+fn origin(tenant: &Tenant, caller: CallerId, lease: Option<LeaseId>) -> Provenance {
+    let (account, token) = (tenant.account.id, tenant.record.id);
+    let storage = StorageId::from_bytes([1; 16]);
+    Provenance { lease, account, caller, token, storage, opened: at("2026-01-01T00:00:00Z") }
+}
+
+/// How each credential was used, and that one was not; what is told out of order counts where it belongs.
+pub async fn the_use_of_a_credential_is_kept(bench: &Bench) {
+    let acme = bench.tenant("acme", Metering::Free).await;
+    let [lease, other, unused] = [1, 2, 3].map(|number| LeaseId::from_bytes([number; 16]));
+    let here: IpAddr = "192.0.2.7".parse().unwrap();
+    let there: IpAddr = "2001:db8::1".parse().unwrap();
+    let tell =
+        |lease, from, traffic, when| bench.usage.moved(&origin(&acme, acme.caller, lease), from, traffic, at(when));
+    let of = |requests, bytes_in, bytes_out| Traffic { requests, bytes_in, bytes_out };
+    tell(Some(lease), Some(here), of(1, 10, 0), "2026-01-01T00:00:02.5Z");
+    tell(Some(lease), Some(there), of(0, 0, 7), "2026-01-01T00:00:01Z");
+    tell(Some(other), None, of(1, 0, 0), "2026-01-01T00:00:00Z");
+    // Proven by a token alone.
+    tell(None, Some(here), of(1, 1, 1), "2026-01-01T00:00:00Z");
+    let used = async |lease| bench.usage.used(lease).await.unwrap();
+    let first = at("2026-01-01T00:00:01Z");
+    let so_far = Used { first, last: at("2026-01-01T00:00:02.5Z"), from: Some(here), traffic: of(1, 10, 7) };
+    assert_eq!(used(lease).await, Some(so_far));
+    let once = at("2026-01-01T00:00:00Z");
+    assert_eq!(used(other).await, Some(Used { first: once, last: once, from: None, traffic: of(1, 0, 0) }));
+    assert_eq!(used(unused).await, None);
+    // What is told again is added to what was written; an address that is not known leaves the one that is.
+    tell(Some(lease), None, of(2, 1, 1), "2026-01-02T00:00:00Z");
+    let later = Used { last: at("2026-01-02T00:00:00Z"), traffic: of(3, 11, 8), ..so_far };
+    assert_eq!(used(lease).await, Some(later));
+    tell(Some(lease), Some(there), of(1, 0, 0), "2026-01-03T00:00:00Z");
+    assert_eq!(used(lease).await.unwrap().from, Some(there));
+    tell(Some(lease), Some(here), of(1, 0, 0), "2026-01-01T13:00:00Z");
+    assert_eq!(used(lease).await.unwrap().from, Some(there), "an older address does not take a newer one's place");
+}
+
+/// Sums of what is told, by day in UTC and by caller, and nobody else's.
+pub async fn what_goes_over_the_endpoint_is_summed_by_day_and_caller(bench: &Bench) {
+    let (acme, other) = (bench.tenant("acme", Metering::Free).await, bench.tenant("other", Metering::Free).await);
+    let second = CallerId::from_bytes([7; 16]);
+    let of = |requests, bytes_in, bytes_out| Traffic { requests, bytes_in, bytes_out };
+    for (tenant, caller, when, traffic) in [
+        (&acme, acme.caller, "2026-01-01T00:00:00Z", of(1, 10, 0)),
+        (&acme, acme.caller, "2026-01-01T23:59:59.999Z", of(1, 0, 5_000_000_000_000)),
+        (&acme, second, "2026-01-01T12:00:00Z", of(2, 7, 3)),
+        // A part of one that goes on is told alone.
+        (&acme, second, "2026-01-03T00:00:00Z", of(0, 100, 0)),
+        (&other, other.caller, "2026-01-01T12:00:00Z", of(9, 9, 9)),
+    ] {
+        bench.usage.moved(&origin(tenant, caller, None), None, traffic, at(when));
+    }
+    let filter =
+        |caller, from: &str, to: &str| TrafficFilter { account: acme.account.id, caller, from: at(from), to: at(to) };
+    let days = async |filter: TrafficFilter| {
+        let days = bench.usage.traffic_by_day(&filter).await.unwrap();
+        days.into_iter().map(|day| (day.start.to_string(), day.traffic)).collect::<Vec<_>>()
+    };
+    let all = filter(None, "2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
+    let first = ("2026-01-01T00:00:00Z".to_owned(), of(4, 17, 5_000_000_000_003));
+    let third = ("2026-01-03T00:00:00Z".to_owned(), of(0, 100, 0));
+    assert_eq!(days(all).await, [first.clone(), third.clone()]);
+    // A day is whole, wherever in it the question begins; the one that begins when it ends is not in it.
+    assert_eq!(days(filter(None, "2026-01-01T13:00:00Z", "2026-01-03T00:00:00Z")).await, [first]);
+    assert_eq!(days(filter(Some(second), "2026-01-02T00:00:00Z", "2026-01-04T00:00:00Z")).await, [third]);
+    assert_eq!(days(filter(None, "2026-01-04T00:00:00Z", "2026-02-01T00:00:00Z")).await, []);
+    let callers = async |most| bench.usage.traffic_by_caller(&all, most).await.unwrap();
+    let most = (acme.caller, of(2, 10, 5_000_000_000_000));
+    assert_eq!(callers(10).await, [most, (second, of(2, 107, 3))]);
+    assert_eq!(callers(1).await, [most]);
+    // What is told again is added to what was written.
+    bench.usage.moved(&origin(&acme, second, None), None, of(1, 1, 1), at("2026-01-03T01:00:00Z"));
+    assert_eq!(callers(10).await, [most, (second, of(3, 108, 4))]);
 }
 
 /// The second is not over yet.
@@ -126,4 +203,27 @@ pub async fn refusals_are_summed_by_hour_and_reason(bench: &Bench) {
     assert_eq!(told(own).await, expected);
     expected.iter_mut().take(1).for_each(|(_, _, count)| *count += 5);
     assert_eq!(told(None).await, expected);
+}
+
+/// Of one account or of all, and without those that are void.
+pub async fn vends_are_counted_by_hour(bench: &Bench) {
+    let (tenant, other) = (bench.tenant("acme", Metering::Free).await, bench.tenant("other", Metering::Free).await);
+    let hour = |at: Timestamp| Timestamp::from_second(at.as_second() - at.as_second().rem_euclid(3600)).unwrap();
+    bench.open(&tenant).await.unwrap();
+    bench.clock.advance_secs(3600);
+    let first = hour(bench.now());
+    bench.open(&tenant).await.unwrap();
+    bench.open(&other).await.unwrap();
+    bench.clock.advance_secs(2 * 3600);
+    let later = hour(bench.now());
+    bench.open(&tenant).await.unwrap();
+    bench.open(&tenant).await.unwrap();
+    let void = bench.open(&tenant).await.unwrap();
+    bench.ledger.void(&void, Kind::Upstream, bench.now()).await.unwrap();
+    let told = async |account| {
+        let rows = bench.usage.vends_by_hour(account, first).await.unwrap();
+        rows.into_iter().map(|row| (row.hour, row.count)).collect::<Vec<_>>()
+    };
+    assert_eq!(told(Some(tenant.account.id)).await, [(first, 1), (later, 2)]);
+    assert_eq!(told(None).await, [(first, 2), (later, 2)]);
 }

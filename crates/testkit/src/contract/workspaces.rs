@@ -59,7 +59,7 @@ pub async fn a_workspace_is_made_with_the_grants_that_open_it(bench: &Bench) {
         ("x", Action::GetObject, false),
         ("casx", Action::GetObject, false),
     ] {
-        assert_eq!(permit.scope().covers("lake", &key(part), action), open, "{action} {part}");
+        assert_eq!(permit.rights().covers("lake", &key(part), action), open, "{action} {part}");
     }
     let other = bench.tenant("other", Metering::Free).await;
     assert!(bench.decide(&other.token, &ask(&made)).await.is_err());

@@ -1,6 +1,6 @@
 //! Identity providers and their sessions in memory.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -10,7 +10,6 @@ use valetkey_core::claims::{Claims, Identity};
 use valetkey_core::error::{Error, Kind, Noun, Stranger};
 use valetkey_core::id::{CallerId, ProviderId, RuleId, TokenId};
 use valetkey_core::lease::{Revocation, Revoker};
-use valetkey_core::name::Name;
 use valetkey_core::nouns::identity::{
     Cutoff, Identities, IdentityAdmin, IdentityProvider, JwtDigest, MOST_EXCHANGES, NewSession, Session, SessionProof,
 };
@@ -40,10 +39,6 @@ struct Open {
 impl World {
     fn record(&self, token: TokenId) -> Option<&TokenRecord> {
         self.tokens.iter().map(|(_, record)| record).find(|record| record.id == token)
-    }
-
-    pub(super) fn provider_names(&self) -> BTreeMap<ProviderId, Name> {
-        self.trust.providers.iter().map(|one| (one.id, one.name.clone())).collect()
     }
 
     /// What the identity token claims that a token came of.
@@ -107,7 +102,7 @@ impl World {
         leases
     }
 
-    fn check_provider(&mut self, new: &IdentityProvider) -> Result<(), Error> {
+    pub(super) fn check_provider(&mut self, new: &IdentityProvider) -> Result<(), Error> {
         let others = || self.trust.providers.iter().filter(|known| known.id != new.id);
         if others().any(|known| known.name == new.name || known.issuer == new.issuer) {
             return Err(Error::taken(Noun::IdentityProvider, &new.name));

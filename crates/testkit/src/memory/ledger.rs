@@ -13,7 +13,7 @@ use valetkey_core::lease::{Lease, LeaseRecord, LeaseState, Provenance, Refusal, 
 use valetkey_core::nouns::registry::{LeaseFilter, Outliving};
 use valetkey_core::policy::Permit;
 use valetkey_core::port::{Ledger, Revocations};
-use valetkey_core::scope::Scope;
+use valetkey_core::scope::Rights;
 
 use crate::memory::{Memory, World};
 
@@ -22,8 +22,14 @@ fn in_time(lease: &Lease, at: Timestamp) -> bool {
 }
 
 impl World {
-    /// Whether a lease is one of those that a revocation is about.
+    /// Whether a lease is one of those that a revocation is about, or was narrowed from one.
     pub(super) fn is_about(&self, what: Revocation, lease: &Lease) -> bool {
+        let before = self.narrowed_from.get(&lease.id).map_or(&[][..], |before| before);
+        self.is_about_itself(what, lease)
+            || before.iter().filter_map(|id| self.find_lease(*id)).any(|before| self.is_about_itself(what, before))
+    }
+
+    fn is_about_itself(&self, what: Revocation, lease: &Lease) -> bool {
         let asked = self.asked_with.get(&lease.id);
         match what {
             Revocation::Lease(id) => lease.id == id,
@@ -68,7 +74,8 @@ impl World {
         let trace = self.traces.iter().find(|(id, _)| *id == lease.id).map(|(_, trace)| trace.clone());
         let from = self.addresses.get(&lease.id).copied();
         let asked_with = self.asked_with.get(&lease.id).map(|(token, _, _)| *token);
-        LeaseRecord { lease: lease.clone(), state: self.state(lease), trace, from, asked_with }
+        let narrowed_from = self.narrowed_from.get(&lease.id).cloned().unwrap_or_default();
+        LeaseRecord { lease: lease.clone(), state: self.state(lease), trace, from, asked_with, narrowed_from }
     }
 
     pub(super) fn lease(&self, id: LeaseId) -> Option<LeaseRecord> {
@@ -86,7 +93,7 @@ impl World {
                     && caller.is_none_or(|only| only == lease.caller)
                     && token.is_none_or(|only| only == lease.token)
                     && grant.is_none_or(|only| lease.grants.contains(&only))
-                    && bucket.is_none_or(|only| only == lease.scope.bucket())
+                    && bucket.is_none_or(|only| only == lease.rights.bucket())
                     && since.is_none_or(|since| since <= lease.opened)
                     && asked_with
                         .is_none_or(|only| self.asked_with.get(&lease.id).is_some_and(|(with, _, _)| *with == only))
@@ -155,6 +162,10 @@ impl World {
         if [Some(permit.caller()), asker].into_iter().flatten().any(|caller| self.standing(caller).served().is_err()) {
             return Err(Error::new(Kind::Forbidden, "the caller is suspended"));
         }
+        let before = permit.leases().iter().filter_map(|id| self.find_lease(*id));
+        if before.into_iter().any(|before| matches!(self.state(before), LeaseState::Revoked(_))) {
+            return Err(Error::new(Kind::Forbidden, "the lease that this is narrowed from was ended"));
+        }
         Ok(())
     }
 }
@@ -178,7 +189,7 @@ impl Ledger for Memory {
             caller: permit.caller(),
             token: permit.token(),
             storage: permit.storage().id,
-            scope: Arc::clone(permit.scope()),
+            rights: Arc::clone(permit.rights()),
             grants: Arc::clone(&permit.because().grants),
             dialect: permit.dialect().into(),
             credits: permit.credits(),
@@ -188,6 +199,9 @@ impl Ledger for Memory {
         world.addresses.extend(Author::current().from.map(|from| (id, from)));
         let asks_with = world.asks_with(permit);
         world.asked_with.extend(asks_with.map(|asker| (id, asker)));
+        if !permit.leases().is_empty() {
+            world.narrowed_from.insert(id, permit.leases().into());
+        }
         world.leases.push(lease.clone());
         world.traces.extend(trace.map(|trace| (id, trace.clone())));
         Ok(lease)
@@ -231,7 +245,7 @@ impl Revocations for Memory {
         }
     }
 
-    async fn scope(&self, lease: LeaseId) -> Result<Option<Arc<Scope>>, Error> {
-        Ok(self.world().find_lease(lease).map(|lease| Arc::clone(&lease.scope)))
+    async fn rights(&self, lease: LeaseId) -> Result<Option<Arc<Rights>>, Error> {
+        Ok(self.world().find_lease(lease).map(|lease| Arc::clone(&lease.rights)))
     }
 }

@@ -4,6 +4,7 @@
 mod files;
 mod identity;
 mod ledger;
+mod left;
 mod parents;
 mod policy;
 mod pool;
@@ -11,6 +12,7 @@ mod registry;
 mod removal;
 mod requests;
 mod shares;
+mod shortening;
 mod signing;
 mod trail;
 mod usage;
@@ -40,7 +42,7 @@ use valetkey_core::name::{BucketName, Name};
 use valetkey_core::nouns::dataset::{Dataset, Datasets};
 use valetkey_core::nouns::registry::TokenRecord;
 use valetkey_core::nouns::signing::SigningKey;
-use valetkey_core::nouns::usage::{Balance, Origin};
+use valetkey_core::nouns::usage::{Balance, Origin, Traffic, Used};
 use valetkey_core::policy::Permit;
 use valetkey_core::port::{Directory, Issuer};
 use valetkey_core::snapshot::Snapshot;
@@ -63,6 +65,8 @@ struct World {
     /// Those that are not active.
     standings: HashMap<CallerId, CallerStanding>,
     tokens: Vec<(TokenDigest, TokenRecord)>,
+    /// Those that may outlive the token that made them.
+    outliving: Vec<TokenId>,
     parents: Vec<(TokenId, Secret<String>)>,
     storages: Vec<Storage>,
     buckets: Vec<(BucketName, StorageId)>,
@@ -76,6 +80,11 @@ struct World {
     addresses: HashMap<LeaseId, IpAddr>,
     /// With which other token leases were asked for, and whose that is.
     asked_with: HashMap<LeaseId, (TokenId, CallerId, AccountId)>,
+    /// What leases were narrowed from, the first one first.
+    narrowed_from: HashMap<LeaseId, Arc<[LeaseId]>>,
+    /// What went over the S3 endpoint: whose, when, how much.
+    traffic: Vec<(AccountId, CallerId, Timestamp, Traffic)>,
+    used: HashMap<LeaseId, Used>,
     traces: Vec<(LeaseId, Trace)>,
     voided: HashSet<LeaseId>,
     ended: Vec<(Revocation, Revoker)>,

@@ -96,7 +96,7 @@ impl ParentAdmin for Memory {
         }
         world.callers.push((caller, account, name.clone(), Role::Member));
         world.grants.extend(grants);
-        let record = world.insert_token(id, caller, token, until, maker.token(), now)?;
+        let record = world.insert_token(id, caller, token, until, maker, now)?;
         world.parents.push((id, token.secret_access_key()));
         world.version += 1;
         Ok(world.parent_record(&record))

@@ -8,7 +8,7 @@ use valetkey_core::error::{Error, Noun};
 use valetkey_core::id::AccountId;
 use valetkey_core::lease::Revoker;
 use valetkey_core::name::Name;
-use valetkey_core::nouns::policy_set::{Application, Changes, Managed, Owns, PolicySets, State, moved};
+use valetkey_core::nouns::policy_set::{Application, KINDS, Managed, Ownable, Owns, PolicySets, State, key_of, moved};
 use valetkey_core::nouns::removal::{How, Thing};
 use valetkey_core::nouns::usage::Balance;
 
@@ -21,12 +21,19 @@ pub(super) struct Sets {
 }
 
 impl World {
+    pub(super) fn owned(&self, things: &[Thing]) -> Vec<(Thing, Managed)> {
+        let known = |thing: &Thing| self.policy.managed.get(thing).map(|known| (thing.clone(), known.clone()));
+        things.iter().filter_map(known).collect()
+    }
+
     pub(super) fn policy_state(&self, owner: &Name, owns: &Owns) -> State {
         let mut state = State { sets: self.policy.sets.clone(), ..State::default() };
         for (account, _) in &self.accounts {
             let own = self.policy.managed.get(&Thing::Account(account.id)).is_some_and(|known| known.owner == *owner);
             if own || owns.account(account.name.as_str()) {
                 state.accounts.insert(account.id, account.clone());
+            } else {
+                state.others.insert(account.id, account.name.clone());
             }
         }
         let there = |account: &AccountId| state.accounts.contains_key(account);
@@ -40,7 +47,7 @@ impl World {
         let groups = self.groups.iter().filter(|one| there(&one.account)).map(|one| (one.id, one.clone())).collect();
         state.callers = callers;
         state.groups = groups;
-        state.providers = self.provider_names();
+        state.providers = self.trust.providers.iter().map(|one| (one.id, one.clone())).collect();
         state.grants = grants;
         state.datasets = self.datasets.iter().map(|one| (one.id, one.clone())).collect();
         let mine = |thing: &Thing, known: &Managed| known.owner == *owner || state.address(thing).is_some();
@@ -49,21 +56,49 @@ impl World {
         state
     }
 
-    /// Adds what is new: all of it, or nothing.
-    fn add(&mut self, changes: &Changes) -> Result<(), Error> {
-        let before = (self.accounts.len(), self.callers.len(), self.datasets.len());
-        self.accounts.extend(changes.accounts.iter().map(|account| (account.clone(), Balance::default())));
-        self.callers.extend(changes.callers.iter().map(|one| (one.id, one.account, one.name.clone(), one.role)));
-        self.datasets.extend(changes.datasets.iter().cloned());
-        let checked = changes.grants.iter().try_for_each(|grant| self.check_grant(grant));
-        if checked.is_ok() {
-            self.grants.extend(changes.grants.iter().cloned());
-        } else {
-            self.accounts.truncate(before.0);
-            self.callers.truncate(before.1);
-            self.datasets.truncate(before.2);
+    /// Adds what is new.
+    fn make(&mut self, one: &Ownable) -> Result<(), Error> {
+        match one.clone() {
+            Ownable::Account(one) => self.accounts.push((one, Balance::default())),
+            Ownable::Caller(one) => self.callers.push((one.id, one.account, one.name, one.role)),
+            Ownable::Dataset(one) => self.datasets.push(one),
+            Ownable::Provider(one) => {
+                self.check_provider(&one)?;
+                self.trust.providers.push(one);
+            }
+            Ownable::Group(one) => {
+                self.check_group(&one)?;
+                self.groups.push(one);
+            }
+            Ownable::Grant(one) => {
+                self.check_grant(&one)?;
+                self.grants.push(one);
+            }
         }
-        checked
+        Ok(())
+    }
+
+    /// All of it; of what fails nothing is to be kept.
+    fn make_all(&mut self, what: &Application, by: Revoker) -> Result<u64, Error> {
+        let changes = &what.changes;
+        let mut ended = 0;
+        let how = How { cascade: false, last_operator: false, keep_credentials: what.keep_leases };
+        for thing in changes.removals.iter().filter(|thing| matches!(thing, Thing::Grant(_))) {
+            ended += self.take(thing, how, by)?.leases;
+        }
+        for word in KINDS {
+            let is = |thing: &Thing| key_of(thing).is_some_and(|(of, _)| of == word);
+            for change in changes.amendments.iter().filter(|change| is(&change.thing())) {
+                ended += self.amend(change, !what.keep_leases, by)?;
+            }
+            for one in changes.made.iter().filter(|one| is(&one.thing())) {
+                self.make(one)?;
+            }
+        }
+        for thing in changes.removals.iter().filter(|thing| !matches!(thing, Thing::Grant(_))) {
+            ended += self.take(thing, how, by)?.leases;
+        }
+        Ok(ended)
     }
 }
 
@@ -74,25 +109,30 @@ impl PolicySets for Memory {
         if world.policy_state(&what.owner, &what.owns).revision() != what.revision {
             return Err(moved());
         }
-        let changes = &what.changes;
-        world.add(changes)?;
-        let mut ended = 0;
-        let how = How { cascade: false, last_operator: false, keep_credentials: false };
-        for thing in changes.removals.iter().filter(|thing| matches!(thing, Thing::Grant(_))) {
-            ended += world.take(thing, how, by)?.leases;
-        }
-        for change in &changes.amendments {
-            ended += world.amend(change, true, by)?;
-        }
-        for thing in changes.removals.iter().filter(|thing| !matches!(thing, Thing::Grant(_))) {
-            ended += world.take(thing, how, by)?.leases;
-        }
+        let kept = (
+            (world.accounts.clone(), world.callers.clone(), world.datasets.clone()),
+            (world.trust.providers.clone(), world.groups.clone(), world.grants.clone()),
+            (world.standings.clone(), world.removed.clone(), world.ended.clone()),
+        );
+        let ended = match world.make_all(what, by) {
+            Ok(ended) => ended,
+            Err(error) => {
+                (world.accounts, world.callers, world.datasets) = kept.0;
+                (world.trust.providers, world.groups, world.grants) = kept.1;
+                (world.standings, world.removed, world.ended) = kept.2;
+                return Err(error);
+            }
+        };
         world.policy.managed.retain(|_, known| known.owner != what.owner);
         let own = what.managed.iter().filter(|(_, known)| known.owner == what.owner);
         world.policy.managed.extend(own.map(|(thing, known)| (thing.clone(), known.clone())));
         world.policy.sets.insert(what.owner.clone(), what.owns.clone());
         world.version += 1;
         Ok(ended)
+    }
+
+    async fn break_glass(&self, _: &[(Thing, Managed)], _: &str) -> Result<(), Error> {
+        Ok(())
     }
 
     async fn set_owner(&self, things: &[Thing], owner: Option<&Name>) -> Result<(), Error> {
@@ -103,6 +143,8 @@ impl PolicySets for Memory {
                 Thing::Caller(id) => world.caller_records().iter().any(|known| known.id == *id),
                 Thing::Grant(id) => world.grants.iter().any(|known| known.id == *id),
                 Thing::Dataset(id) => world.datasets.iter().any(|known| known.id == *id),
+                Thing::Group(id) => world.groups.iter().any(|known| known.id == *id),
+                Thing::IdentityProvider(id) => world.trust.providers.iter().any(|known| known.id == *id),
                 _ => false,
             };
             if !there {

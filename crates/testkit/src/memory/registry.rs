@@ -13,7 +13,7 @@ use valetkey_core::lease::{LeaseRecord, Revocation, Revoker};
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::nouns::dataset::NewDataset;
 use valetkey_core::nouns::node::Node;
-use valetkey_core::nouns::policy_set::{Owns, State};
+use valetkey_core::nouns::policy_set::{Managed, Owns, State};
 use valetkey_core::nouns::registry::{
     CallerFilter, Catalog, GrantFilter, LeaseFilter, LedgerHead, NewStorage, Outliving, Registry, TokenFilter,
     TokenRecord, Verified,
@@ -125,7 +125,7 @@ impl World {
         caller: CallerId,
         token: &PlainToken,
         until: Option<Timestamp>,
-        made_by: Option<TokenId>,
+        maker: Maker,
         now: Timestamp,
     ) -> Result<TokenRecord, Error> {
         let (_, account, caller_name, role) = self
@@ -139,6 +139,10 @@ impl World {
             return Err(Error::new(Kind::AlreadyExists(Noun::Token), "the token is stored already"));
         }
         let (tail, revoked, standing) = (token.tail(), None, CallerStanding::Active);
+        let made_by = maker.token();
+        if maker.outlives() {
+            self.outliving.push(id);
+        }
         let record =
             TokenRecord { id, caller, caller_name, account, role, tail, made: now, until, revoked, made_by, standing };
         self.tokens.push((token.digest(), record.clone()));
@@ -293,6 +297,10 @@ impl Catalog for Memory {
         Ok(grants)
     }
 
+    async fn owned(&self, things: &[Thing]) -> Result<Vec<(Thing, Managed)>, Error> {
+        Ok(self.world().owned(things))
+    }
+
     async fn policy_state(&self, owner: &Name, owns: &Owns) -> Result<State, Error> {
         Ok(self.world().policy_state(owner, owns))
     }
@@ -314,7 +322,7 @@ impl Catalog for Memory {
     }
 
     async fn preview(&self, change: &Amendment, now: Timestamp) -> Result<u64, Error> {
-        self.world().preview(change, now)
+        self.world().preview_with_made(change, now)
     }
 
     async fn lease(&self, id: LeaseId) -> Result<Option<LeaseRecord>, Error> {
@@ -457,7 +465,7 @@ impl Registry for Memory {
         let id = TokenId::new(now, self.random());
         let mut world = self.world();
         let until = world.until_of(maker, until, now)?;
-        let record = world.insert_token(id, caller, token, until, maker.token(), now)?;
+        let record = world.insert_token(id, caller, token, until, maker, now)?;
         Ok(record)
     }
 
@@ -554,7 +562,7 @@ impl Registry for Memory {
     }
 
     async fn change(&self, change: &Amendment, end_credentials: bool, by: Revoker) -> Result<u64, Error> {
-        self.world().amend(change, end_credentials, by)
+        self.world().amend_with_made(change, end_credentials, by)
     }
 
     async fn revoke(&self, what: Revocation, by: Revoker) -> Result<u64, Error> {

@@ -292,7 +292,7 @@ impl World {
         plan.all().any(|item| match &item.thing {
             Thing::Bucket(bucket) => {
                 let of = self.buckets.iter().find(|(known, _)| known == bucket).map(|(_, storage)| *storage);
-                of == Some(lease.storage) && lease.scope.bucket() == bucket
+                of == Some(lease.storage) && lease.rights.bucket() == bucket
             }
             thing => revocation(thing).is_some_and(|what| self.is_about(what, lease)),
         })
@@ -410,7 +410,7 @@ impl World {
                 let before = before.ok_or_else(|| Error::not_found(Noun::Group))?;
                 return Ok(u64::try_from(self.left(before, after, now).len()).unwrap_or(u64::MAX));
             }
-            _ => return Ok(0),
+            change => return Ok(u64::try_from(self.renamed(change, now).len()).unwrap_or(u64::MAX)),
         };
         if before.is_some_and(|before| !change.narrows(before, now)) {
             return Ok(0);
@@ -429,13 +429,6 @@ impl World {
             return Err(Error::new(Kind::Unavailable, "the group was changed just now"));
         }
         Ok(std::mem::replace(known, Group { version: after.version + 1, ..after.clone() }))
-    }
-
-    /// The live leases of who is no longer in a group, by grants to it.
-    fn left(&self, before: &Group, after: &Group, now: Timestamp) -> Vec<LeaseId> {
-        let own = |id| self.grants.iter().any(|grant| grant.id == id && grant.to == Grantee::Group(after.id));
-        let live = self.leases.iter().filter(|lease| self.is_live(lease, now) && after.leaves(before, lease.caller));
-        live.filter(|lease| lease.grants.iter().any(|id| own(*id))).map(|lease| lease.id).collect()
     }
 
     fn check_change(&self, grant: &Grant) -> Result<(), Error> {
@@ -478,12 +471,17 @@ impl World {
             }
             return Ok(u64::try_from(ended.len()).unwrap_or(u64::MAX));
         }
+        let renamed = self.renamed(change, by.at);
         let before = match change {
             Amendment::Grant(grant) => self.grants.iter().find(|known| known.id == grant.id).cloned(),
             _ => None,
         };
         let change = &self.changed(change, by.at)?;
         self.version += 1;
+        if end && !renamed.is_empty() {
+            self.ended.extend(renamed.iter().map(|lease| (Revocation::Lease(*lease), by)));
+            return Ok(u64::try_from(renamed.len()).unwrap_or(u64::MAX));
+        }
         if !end || before.as_ref().is_some_and(|before| !change.narrows(before, by.at)) {
             return Ok(0);
         }
@@ -538,6 +536,10 @@ impl World {
                 let Amendment::Token { until, .. } = change else { return Ok(change) };
                 if let Some((_, record)) = self.tokens.iter_mut().find(|(_, record)| record.id == *id) {
                     record.until = until;
+                }
+                self.outliving.extend(maker.outlives().then_some(*id));
+                if let Some(until) = until {
+                    self.shared.shorten_links(*id, until);
                 }
                 return Ok(change);
             }

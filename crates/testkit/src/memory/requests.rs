@@ -6,10 +6,10 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use valetkey_core::caller::Caller;
 use valetkey_core::claims::Identity;
-use valetkey_core::error::{Error, Kind, Noun};
+use valetkey_core::error::{Error, Kind, Noun, Stranger};
 use valetkey_core::field::{Attribute, Field};
 use valetkey_core::group::Group;
-use valetkey_core::id::{AccountId, CallerId, GrantId, GroupId, RequestId, RequestRuleId};
+use valetkey_core::id::{AccountId, CallerId, GrantId, GroupId, RequestId, RequestRuleId, TokenId};
 use valetkey_core::nouns::identity::Identities as _;
 use valetkey_core::nouns::request::{
     AccessRequest, Decided, Decision, KEPT, MOST_RULES, NewRequest, RequestAdmin, RequestFilter, RequestRule, Requests,
@@ -99,6 +99,31 @@ impl World {
         Ok(made)
     }
 
+    /// Whether a token is one of a caller's, or comes of one.
+    fn comes_of(&self, token: TokenId, caller: CallerId) -> bool {
+        let known = |id| self.tokens.iter().map(|(_, record)| record).find(|record| record.id == id);
+        let mut next = known(token).and_then(|record| record.made_by);
+        while let Some(record) = next.and_then(known) {
+            if record.caller == caller {
+                return true;
+            }
+            next = record.made_by;
+        }
+        false
+    }
+
+    fn check_other(&self, request: &AccessRequest, by: &Caller) -> Result<(), Error> {
+        let live = self.tokens.iter().any(|(_, record)| record.id == by.token && record.revoked.is_none());
+        if !live {
+            return Err(Error::new(Kind::Unauthenticated(Stranger::Revoked), "the token has ended"));
+        }
+        let made = request.token.is_some_and(|token| self.comes_of(token, by.id));
+        if made || self.comes_of(by.token, request.caller) {
+            return Err(Error::new(Kind::Forbidden, "nobody decides their own request"));
+        }
+        Ok(())
+    }
+
     fn decide(
         &mut self,
         (id, grant): (RequestId, GrantId),
@@ -114,6 +139,10 @@ impl World {
             self.group_of_requests(rule.approvers).is_ok_and(|group| group.has(by.account, by.id, &identities))
         };
         request.check(how, (by.id, by.role), rule.as_ref().map(|rule| (rule, approves(rule))), now)?;
+        match how {
+            Decision::Cancelled => {}
+            Decision::Approved | Decision::Denied => self.check_other(&request, by)?,
+        }
         let mut made = None;
         if let (Decision::Approved, Some(rule)) = (how, &rule) {
             let served = self.standing(request.caller).served().is_ok();

@@ -12,9 +12,9 @@ use valetkey_core::nouns::registry::TokenRecord;
 use valetkey_core::nouns::removal::{How, Thing};
 use valetkey_core::nouns::rules::check_recipient;
 use valetkey_core::nouns::share::{
-    LinkDigest, NewTable, ProfileLink, Recipient, Share, ShareAdmin, SharedName, SharedTable, SharedWith, Shares,
-    no_share,
+    LinkDigest, ProfileLink, Recipient, Share, ShareAdmin, SharedWith, Shares, no_share,
 };
+use valetkey_core::nouns::table::{NewTable, SharedName, SharedTable};
 use valetkey_core::token::{Maker, PlainToken};
 
 use crate::memory::{Memory, World};
@@ -27,6 +27,8 @@ pub(super) struct Shared {
     /// Which grant was made of which table for which recipient.
     pub(super) grants: Vec<(GrantId, TableId, Recipient)>,
     links: Vec<(LinkDigest, ProfileLink)>,
+    /// Those of which what comes may outlive the token that made them.
+    outliving: Vec<LinkDigest>,
 }
 
 impl Shared {
@@ -35,6 +37,17 @@ impl Shared {
         self.recipients.retain(|one| one.to != Grantee::Caller(caller));
         self.grants.retain(|(_, _, one)| one.to != Grantee::Caller(caller));
         self.links.retain(|(_, link)| link.caller != caller);
+    }
+
+    /// Lets what comes of links of a token end no later than it does from now on.
+    pub(super) fn shorten_links(&mut self, token: TokenId, until: Timestamp) {
+        let Self { links, outliving, .. } = self;
+        for (code, link) in links.iter_mut() {
+            if link.made_by == Some(token) && !outliving.contains(code) {
+                link.no_later = Some(link.no_later.map_or(until, |known| known.min(until)));
+                link.until = link.until.min(until);
+            }
+        }
     }
 
     pub(super) fn end_links_made_by(&mut self, tokens: &[TokenId]) -> u64 {
@@ -122,13 +135,23 @@ impl Shares for Memory {
     ) -> Result<Option<(ProfileLink, TokenRecord)>, Error> {
         let used = {
             let mut world = self.world();
+            let revoked: Vec<TokenId> =
+                world.tokens.iter().filter(|(_, one)| one.revoked.is_some()).map(|(_, one)| one.id).collect();
             let links = &mut world.shared.links;
-            let at = links.iter().position(|(own, link)| own == code && now < link.until);
+            let at = links.iter().position(|(own, link)| {
+                own == code && now < link.until && link.made_by.is_none_or(|maker| !revoked.contains(&maker))
+            });
             at.map(|at| links.swap_remove(at).1)
         };
         let Some(link) = used else { return Ok(None) };
         let id = TokenId::new(now, self.random());
-        let record = self.world().insert_token(id, link.caller, token, link.token_until(now), link.made_by, now)?;
+        let mut world = self.world();
+        let maker = match link.made_by {
+            None => Maker::Server,
+            Some(maker) if world.shared.outliving.contains(code) => Maker::Outlived(maker),
+            Some(maker) => Maker::Token(maker),
+        };
+        let record = world.insert_token(id, link.caller, token, link.token_until(now), maker, now)?;
         Ok(Some((link, record)))
     }
 }
@@ -225,6 +248,9 @@ impl ShareAdmin for Memory {
         let until = no_later.map_or(link.until, |no_later| no_later.min(link.until));
         let link = ProfileLink { until, made_by: maker.token(), no_later, ..link };
         world.shared.links.push((*code, link));
+        if maker.outlives() {
+            world.shared.outliving.push(*code);
+        }
         Ok(link)
     }
 

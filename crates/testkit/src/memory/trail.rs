@@ -26,8 +26,12 @@ impl Trail for Memory {
         let first = after.chains.first().map_or(0, |place| place.entry);
         let leases = (0u32..).zip(&world.leases).skip_while(|(at, _)| *at < first).map(|(at, lease)| {
             let (from, asked_with) = (world.addresses.get(&lease.id), world.asked_with.get(&lease.id));
-            let opened =
-                Opened { lease: lease.clone(), from: from.copied(), asked_with: asked_with.map(|(id, ..)| *id) };
+            let opened = Opened {
+                lease: lease.clone(),
+                from: from.copied(),
+                asked_with: asked_with.map(|(id, ..)| *id),
+                narrowed_from: world.narrowed_from.get(&lease.id).cloned().unwrap_or_default(),
+            };
             (
                 Reached { page: 1, entry: at + 1, mark: None },
                 Event { id: format!("1.{at}").into(), at: lease.opened, what: What::Opened(Box::new(opened)) },

@@ -1,17 +1,21 @@
 //! What accounts used, counted anew at every question.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use valetkey_core::account::{OwnQuota, Quotas};
 use valetkey_core::error::{Error, Kind};
-use valetkey_core::id::{AccountId, TokenId};
-use valetkey_core::nouns::usage::Usage;
-use valetkey_core::nouns::usage::{Balance, DayCount, Origin, Period, RefusedCount, RequestFilter};
+use valetkey_core::id::{AccountId, CallerId, LeaseId, TokenId};
+use valetkey_core::lease::{Provenance, Refusal};
+use valetkey_core::nouns::usage::{
+    Balance, DayCount, HourCount, Meter, Origin, Period, RefusedCount, RequestFilter, Traffic, TrafficDay,
+    TrafficFilter, Usage, Used, day_of,
+};
 
-use crate::memory::Memory;
+use crate::memory::{Memory, World};
 
 /// The most days one question may be about: ten years and some.
 const MOST_DAYS: usize = 4_000;
@@ -60,6 +64,34 @@ impl Quotas for Memory {
     }
 }
 
+impl World {
+    /// What a question is about: on which day, whose, how much.
+    fn traffic_of(&self, filter: &TrafficFilter) -> impl Iterator<Item = (i64, CallerId, Traffic)> {
+        let TrafficFilter { account, caller, from, to } = *filter;
+        let meant = move |(own, by, at, _): &&(AccountId, CallerId, Timestamp, Traffic)| {
+            *own == account
+                && caller.is_none_or(|only| only == *by)
+                && (day_of(from)..to.as_second()).contains(&day_of(*at))
+        };
+        self.traffic.iter().filter(meant).map(|(_, by, at, traffic)| (day_of(*at), *by, *traffic))
+    }
+}
+
+impl Meter for Memory {
+    fn moved(&self, origin: &Provenance, from: Option<IpAddr>, traffic: Traffic, now: Timestamp) {
+        let mut world = self.world();
+        world.traffic.push((origin.account, origin.caller, now, traffic));
+        if let Some(lease) = origin.lease {
+            let used = Used { first: now, last: now, from, traffic };
+            world.used.entry(lease).and_modify(|known| *known = known.and(used)).or_insert(used);
+        }
+    }
+
+    fn refused(&self, refusal: Refusal, now: Timestamp) {
+        self.world().refusals.push((refusal, now));
+    }
+}
+
 #[async_trait]
 impl Usage for Memory {
     fn request(&self, account: AccountId, token: TokenId, origin: Origin, now: Timestamp) {
@@ -103,6 +135,45 @@ impl Usage for Memory {
             Some(RefusedCount { hour: Timestamp::from_second(hour).ok()?, kind: kind.into(), count })
         };
         Ok(counts.into_iter().filter_map(counted).collect())
+    }
+
+    async fn vends_by_hour(&self, account: Option<AccountId>, from: Timestamp) -> Result<Vec<HourCount>, Error> {
+        let world = self.world();
+        let mut counts = BTreeMap::new();
+        for lease in world.leases.iter().filter(|lease| !world.voided.contains(&lease.id) && lease.opened >= from) {
+            if account.is_none_or(|account| lease.account == account) {
+                let second = lease.opened.as_second();
+                *counts.entry(second - second.rem_euclid(3600)).or_default() += 1;
+            }
+        }
+        let counted = |(hour, count)| Some(HourCount { hour: Timestamp::from_second(hour).ok()?, count });
+        Ok(counts.into_iter().filter_map(counted).collect())
+    }
+
+    async fn traffic_by_day(&self, filter: &TrafficFilter) -> Result<Vec<TrafficDay>, Error> {
+        let mut days: BTreeMap<i64, Traffic> = BTreeMap::new();
+        for (day, _, traffic) in self.world().traffic_of(filter) {
+            let known = days.entry(day).or_default();
+            *known = known.and(traffic);
+        }
+        let day = |(day, traffic)| Some(TrafficDay { start: Timestamp::from_second(day).ok()?, traffic });
+        Ok(days.into_iter().filter_map(day).collect())
+    }
+
+    async fn traffic_by_caller(&self, filter: &TrafficFilter, most: u32) -> Result<Vec<(CallerId, Traffic)>, Error> {
+        let mut callers: BTreeMap<CallerId, Traffic> = BTreeMap::new();
+        for (_, caller, traffic) in self.world().traffic_of(filter) {
+            let known = callers.entry(caller).or_default();
+            *known = known.and(traffic);
+        }
+        let mut all: Vec<_> = callers.into_iter().collect();
+        all.sort_by_key(|(caller, traffic)| (std::cmp::Reverse(traffic.bytes_in + traffic.bytes_out), *caller));
+        all.truncate(usize::try_from(most).unwrap_or(usize::MAX));
+        Ok(all)
+    }
+
+    async fn used(&self, lease: LeaseId) -> Result<Option<Used>, Error> {
+        Ok(self.world().used.get(&lease).copied())
     }
 }
 

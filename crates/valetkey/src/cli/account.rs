@@ -12,7 +12,7 @@ use crate::cli::client::{Client, Route};
 use crate::cli::failure::Failure;
 use crate::cli::list;
 use crate::cli::output::Out;
-use crate::cli::remove::{self, Cascade};
+use crate::cli::remove::{self, Cascade, Look};
 use crate::cli::show;
 
 /// Make, list, change, suspend, credit and remove accounts
@@ -41,12 +41,16 @@ enum Command {
         /// Its name or id
         #[arg(value_name = "ACCOUNT")]
         account: String,
+        #[command(flatten)]
+        look: Look,
     },
     /// Serve a suspended account's callers again
     Activate {
         /// Its name or id
         #[arg(value_name = "ACCOUNT")]
         account: String,
+        #[command(flatten)]
+        look: Look,
     },
     /// Change an account's name, what a credential costs it, how much it may keep, or which datasets it gets first
     #[command(group = clap::ArgGroup::new("what").required(true).multiple(true))]
@@ -135,13 +139,13 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
             let columns = if out.is_wide() { WIDE } else { COLUMNS };
             show::list(out, &answer, columns, "there are no accounts")
         }
-        Command::Suspend { account } => {
-            let answer = stand(client, &account, Standing::Suspended).await?;
-            show::done(out, &answer, &format!("account {account} is suspended"))
+        Command::Suspend { account, look } => {
+            let answer = stand(client, &account, look, Standing::Suspended).await?;
+            look.told(out, &answer, || show::done(out, &answer, &format!("account {account} is suspended")))
         }
-        Command::Activate { account } => {
-            let answer = stand(client, &account, Standing::Active).await?;
-            show::done(out, &answer, &format!("account {account} is active"))
+        Command::Activate { account, look } => {
+            let answer = stand(client, &account, look, Standing::Active).await?;
+            look.told(out, &answer, || show::done(out, &answer, &format!("account {account} is active")))
         }
         Command::Rm { account, last_operator, cascade } => {
             let route = cascade.on(Route::to(op::REMOVE_ACCOUNT, [&account]));
@@ -167,10 +171,10 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
     }
 }
 
-async fn stand(client: &Client<'_>, account: &str, standing: Standing) -> Result<Value, Failure> {
+async fn stand(client: &Client<'_>, account: &str, look: Look, standing: Standing) -> Result<Value, Failure> {
     client
         .send(
-            Route::to(op::CHANGE_ACCOUNT, [account]),
+            look.on(Route::to(op::CHANGE_ACCOUNT, [account])),
             &AccountChange { standing: Some(Worded(standing)), ..AccountChange::default() },
         )
         .await

@@ -13,7 +13,7 @@ use crate::cli::failure::Failure;
 use crate::cli::list::{self, Pages};
 use crate::cli::named::in_account;
 use crate::cli::output::Out;
-use crate::cli::remove::{self, How};
+use crate::cli::remove::{self, How, Look};
 use crate::cli::show;
 use crate::cli::word::word;
 
@@ -36,9 +36,19 @@ enum Command {
         pages: Pages,
     },
     /// Refuse a caller until it is activated again, and end what it was given
-    Suspend(Whom),
+    Suspend {
+        #[command(flatten)]
+        whom: Whom,
+        #[command(flatten)]
+        look: Look,
+    },
     /// Serve a suspended caller again
-    Activate(Whom),
+    Activate {
+        #[command(flatten)]
+        whom: Whom,
+        #[command(flatten)]
+        look: Look,
+    },
     /// Remove a caller for good: its tokens and credentials end, the grants that were its alone go, its name is free
     Rm {
         #[command(flatten)]
@@ -88,15 +98,15 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
             let route = pages.on(Route::to(op::LIST_ALL_CALLERS, []).with_some("account", account));
             list::run(route, pages.all, COLUMNS, "there are no callers", client, out).await
         }
-        Command::Suspend(whom) => {
+        Command::Suspend { whom, look } => {
             let (name, route) = whom.route(op::CHANGE_CALLER, client).await?;
-            let answer = client.send(route, &stand(Standing::Suspended)).await?;
-            show::done(out, &answer, &format!("{name} is suspended{}", ended(&answer)))
+            let answer = client.send(look.on(route), &stand(Standing::Suspended)).await?;
+            look.told(out, &answer, || show::done(out, &answer, &format!("{name} is suspended{}", ended(&answer))))
         }
-        Command::Activate(whom) => {
+        Command::Activate { whom, look } => {
             let (name, route) = whom.route(op::CHANGE_CALLER, client).await?;
-            let answer = client.send(route, &stand(Standing::Active)).await?;
-            show::done(out, &answer, &format!("{name} is active"))
+            let answer = client.send(look.on(route), &stand(Standing::Active)).await?;
+            look.told(out, &answer, || show::done(out, &answer, &format!("{name} is active")))
         }
         Command::Rm { whom, last_operator, how } => {
             let (name, route) = whom.route(op::REMOVE_CALLER, client).await?;

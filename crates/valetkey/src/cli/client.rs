@@ -1,11 +1,12 @@
 //! A thin client of the native API: one request, one answer, every refusal a [`Failure`] with its exit code.
 
-use reqwest::header::HeaderMap;
+use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Method, Url, redirect};
 use serde::Deserialize;
 use serde::Serialize;
 use serde_json::Value;
 use valetkey_dialects::edge::Carrier;
+use valetkey_dialects::native::BREAK_GLASS;
 use valetkey_dialects::native::api::operations::Operation;
 
 use crate::cli::connection::Target;
@@ -149,11 +150,13 @@ impl<'a> Client<'a> {
     }
 
     /// What time it is at an address: whatever answers there says so in a header. Nothing is sent that proves who asks.
-    pub(crate) async fn date(&self, url: &Url) -> Result<Option<jiff::Timestamp>, Failure> {
-        let http = if *url == self.to.url { self.http.clone() } else { elsewhere(self.to.timeout)? };
+    pub(crate) async fn date(&self, url: &Url) -> Result<Option<jiff::Timestamp>, Silent> {
+        let of_us = |failure| Silent { failure, tls: None };
+        let http = if *url == self.to.url { self.http.clone() } else { elsewhere(self.to.timeout).map_err(of_us)? };
         let asked = http.get(url.clone()).send().await;
         let answer = asked.map_err(|error| {
-            trust::refused(&trust::Server { url: url.as_str(), loopback: false, plain: url.scheme() == "http" }, &error)
+            let server = trust::Server { url: url.as_str(), loopback: false, plain: url.scheme() == "http" };
+            Silent { failure: trust::refused(&server, &error), tls: trust::tls(&error) }
         })?;
         let date = answer.headers().get(reqwest::header::DATE).and_then(|value| value.to_str().ok());
         let date = date.and_then(|date| jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(date).ok());
@@ -172,9 +175,9 @@ impl<'a> Client<'a> {
 
     /// The same with another token.
     pub(crate) fn with_token(&self, token: valetkey_core::Secret<String>) -> Self {
-        let Target { url, token: _, ca_cert, timeout, loopback } = &self.to;
-        let (url, ca_cert) = (url.clone(), ca_cert.clone());
-        let to = Target { url, token, ca_cert, timeout: *timeout, loopback: *loopback };
+        let Target { url, token: _, ca_cert, break_glass, timeout, loopback } = &self.to;
+        let (url, ca_cert, break_glass) = (url.clone(), ca_cert.clone(), break_glass.clone());
+        let to = Target { url, token, ca_cert, break_glass, timeout: *timeout, loopback: *loopback };
         Self { http: self.http.clone(), to, out: self.out }
     }
 
@@ -224,6 +227,10 @@ impl<'a> Client<'a> {
         let token = self.to.token.reveal();
         if !token.is_empty() {
             request = request.bearer_auth(token);
+        }
+        if let Some(reason) = &self.to.break_glass {
+            let value = HeaderValue::from_bytes(reason.as_bytes());
+            request = request.header(BREAK_GLASS, value.map_err(|_| Failure::usage("the reason is one line of text"))?);
         }
         if let Some(body) = body {
             // Fields in the order of their names, whatever says them.
@@ -314,6 +321,12 @@ impl<'a> Client<'a> {
             error,
         )
     }
+}
+
+/// What did not answer: why, and what TLS had to do with it.
+pub(crate) struct Silent {
+    pub(crate) failure: Failure,
+    pub(crate) tls: Option<trust::Tls>,
 }
 
 /// A client for what is not the API: with the system's certificates, whatever the API's URL is.

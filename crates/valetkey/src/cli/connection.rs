@@ -33,6 +33,9 @@ pub(crate) struct Connection {
     /// Send the token over plain http to a host other than this one
     #[arg(long, global = true)]
     insecure_http: bool,
+    /// Change by hand what policy files own; the ledger keeps why
+    #[arg(long, global = true, value_name = "WHY")]
+    break_glass: Option<String>,
     /// Longest time a request may take, in seconds
     #[arg(long, global = true, value_name = "N", env = "VALETKEY_TIMEOUT_SECS", hide_env_values = true, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     timeout_secs: u64,
@@ -46,6 +49,8 @@ pub(crate) struct Target {
     pub(crate) token: Secret<String>,
     /// Certificate authorities beside the system's, as PEM.
     pub(crate) ca_cert: Option<(PathBuf, Vec<u8>)>,
+    /// Why what policy files own is changed by hand.
+    pub(crate) break_glass: Option<String>,
     /// Longest time a request may take.
     pub(crate) timeout: Duration,
     /// Whether it is this machine.
@@ -62,7 +67,7 @@ impl Connection {
 
     /// Checks what was given. Nothing proves who asks: the token is empty, and none is sent.
     pub(crate) fn unproven(&self) -> Result<Target, Failure> {
-        let Self { server, token_file: _, ca_cert_file, insecure_http, timeout_secs } = self;
+        let Self { server, token_file: _, ca_cert_file, insecure_http, break_glass, timeout_secs } = self;
         let url = parse_server(server)?;
         let loopback = is_loopback(&url);
         if url.scheme() == "http" && !loopback && !insecure_http {
@@ -79,7 +84,8 @@ impl Connection {
             None => None,
         };
         let token = Secret::new(String::new());
-        Ok(Target { url, token, ca_cert, timeout: Duration::from_secs(*timeout_secs), loopback })
+        let (break_glass, timeout) = (break_glass.clone(), Duration::from_secs(*timeout_secs));
+        Ok(Target { url, token, ca_cert, break_glass, timeout, loopback })
     }
 
     /// Whether a token is named, which goes before any login.
@@ -98,7 +104,7 @@ impl Connection {
 
     /// The flags with which another process connects so, if the token is in a file, or a login kept.
     pub(crate) fn words(&self, environment: &BTreeMap<String, String>) -> Option<Vec<String>> {
-        let Self { server, token_file, ca_cert_file, insecure_http, timeout_secs: _ } = self;
+        let Self { server, token_file, ca_cert_file, insecure_http, break_glass: _, timeout_secs: _ } = self;
         let named = |name: &str| environment.get(name).filter(|value| !value.is_empty());
         let token = match token_file {
             Some(path) => Some(path.clone()).filter(|path| path != Path::new("-")),
@@ -254,6 +260,7 @@ mod tests {
             token_file: None,
             ca_cert_file: None,
             insecure_http: false,
+            break_glass: None,
             timeout_secs: 5,
         }
     }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::cli::{
     account, caller, catalog, check, cors, explain, grant, group, identity, incident, lease, ledger, parent_key, share,
-    show, storage, token, workspace,
+    show, storage, token, usage, workspace,
 };
 
 /// Every table, and what the API calls its rows.
@@ -31,6 +31,8 @@ const TABLES: &[(&str, &[show::Column])] = &[
     ("RecipientResponse", share::RECIPIENTS),
     ("StorageResponse", storage::COLUMNS),
     ("TokenResponse", token::COLUMNS),
+    ("DayResponse", usage::DAYS),
+    ("CallerUseResponse", usage::CALLERS),
     ("WorkspaceResponse", workspace::COLUMNS),
 ];
 

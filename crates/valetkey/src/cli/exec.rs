@@ -16,6 +16,7 @@ use crate::cli::agent::serve::{self, Served};
 use crate::cli::agent::variables::Variables;
 use crate::cli::agent::{Agent, environment, work};
 use crate::cli::creds::ask::{Ask, Wanted};
+use crate::cli::creds::key::narrowed;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::output::Out;
 
@@ -91,8 +92,8 @@ async fn command(args: &Args, ask: &Ask, served: &Served, out: &Out) -> Result<E
     for cut in &key.cuts {
         out.warn(cut);
     }
-    for left_out in &key.narrowed {
-        out.warn(&format!("the storage cannot express all of it, and leaves out {left_out}"));
+    for how in &key.narrowed {
+        out.warn(&narrowed(how));
     }
     let variables = if args.fixed { Variables::fixed(&key) } else { serve::variables(ask, &key, served).await? };
     launch(&args.command, &variables, out).await

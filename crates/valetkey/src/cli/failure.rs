@@ -227,9 +227,22 @@ impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         match error.downcast::<Self>() {
             Ok(failure) => failure,
-            Err(error) => Self::local(error.chain().map(words_of).collect::<Vec<_>>().join(": ")),
+            Err(error) => Self::local(all_words(error.chain().map(words_of))),
         }
     }
+}
+
+/// What a chain of errors has to say together: each says something new.
+fn all_words(words: impl Iterator<Item = String>) -> String {
+    words.fold(String::new(), |said, next| {
+        if next.contains(&said) {
+            next
+        } else if said.contains(&next) {
+            said
+        } else {
+            format!("{said}: {next}")
+        }
+    })
 }
 
 /// What one of a chain of errors has to say. Of the domain's own, what is for the operator: that is who reads here.
@@ -255,6 +268,18 @@ mod tests {
         let of = |status| Exit::of_status(status).code();
         let codes = [200, 400, 401, 402, 403, 404, 409, 422, 429, 500, 503].map(of);
         assert_eq!(codes, [0, 2, 3, 4, 4, 5, 6, 2, 7, 1, 8]);
+    }
+
+    #[test]
+    fn what_was_said_is_not_said_again() {
+        let said = [
+            "the database cannot be opened",
+            "the database cannot be opened: the port is closed",
+            "the port is closed",
+            "why",
+        ];
+        let said = all_words(said.into_iter().map(str::to_owned));
+        assert_eq!(said, "the database cannot be opened: the port is closed: why");
     }
 
     #[test]

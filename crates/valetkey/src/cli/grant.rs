@@ -13,7 +13,7 @@ use crate::cli::list::{self, Pages, Since};
 use crate::cli::named::in_account;
 use crate::cli::output::Out;
 use crate::cli::place::{self, Place};
-use crate::cli::remove::{self, Change, How};
+use crate::cli::remove::{self, Change, How, Look};
 use crate::cli::word::Access;
 use crate::cli::{instant, show, ttl};
 
@@ -85,6 +85,17 @@ struct Set {
     /// It opens the whole bucket
     #[arg(long, conflicts_with_all = ["prefixes", "objects"], group = "change")]
     whole_bucket: bool,
+    /// Its paths are a template: `{caller.name}`, `{account.name}` and `{claims./pointer}` are filled in for each caller
+    #[arg(
+        long,
+        value_name = "true|false",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        conflicts_with = "whole_bucket",
+        group = "change"
+    )]
+    template: Option<bool>,
     /// What it allows
     #[arg(long, value_enum, group = "change")]
     access: Option<Access>,
@@ -144,6 +155,9 @@ struct Create {
     /// It opens the whole bucket
     #[arg(long, requires = "place", conflicts_with_all = ["prefixes", "objects"])]
     whole_bucket: bool,
+    /// Its paths are a template: `{caller.name}`, `{account.name}` and `{claims./pointer}` are filled in for each caller
+    #[arg(long, requires = "place", conflicts_with = "whole_bucket")]
+    template: bool,
     /// What it allows
     #[arg(long, value_enum, default_value = "read")]
     access: Access,
@@ -158,6 +172,8 @@ struct Create {
     until: Option<jiff::Timestamp>,
     #[command(flatten)]
     conditions: Conditions,
+    #[command(flatten)]
+    look: Look,
 }
 
 /// The columns of a list of grants.
@@ -181,14 +197,12 @@ pub(crate) const OWN: &[show::Column] = COLUMNS.split_at(1).1;
 pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<(), Failure> {
     match args.command {
         Command::Create(create) => {
-            let max_ttl = create.max_ttl;
-            let answer = client.send(Route::to(op::CREATE_GRANT, []), &body(*create)?).await?;
+            const FIRST: &[&str] =
+                &["name", "id", "account", "to", "state", "access", "bucket", "prefixes", "objects", "template"];
+            let (max_ttl, look) = (create.max_ttl, create.look);
+            let answer = client.send(look.on(Route::to(op::CREATE_GRANT, [])), &body(*create)?).await?;
             ttl::warn_beyond(client, out, max_ttl, show::text(&answer, &["bucket"])).await;
-            show::one(
-                out,
-                &answer,
-                &["name", "id", "account", "to", "state", "access", "bucket", "prefixes", "objects"],
-            )
+            look.told(out, &answer, || show::one(out, &answer, FIRST))
         }
         Command::Ls { account, caller, bucket, since, pages } => {
             let route = match account {
@@ -236,6 +250,7 @@ impl Set {
             prefixes: listed(self.prefixes.iter().map(|prefix| place::directory(prefix)).collect()),
             objects: listed(self.objects.clone()),
             whole_bucket: self.whole_bucket.then_some(true),
+            template: self.template,
             access: self.access.map(Into::into),
             actions: listed(self.actions.clone()),
             max_ttl_secs: self.max_ttl.map(i64::from),
@@ -272,11 +287,13 @@ fn body(create: Create) -> Result<GrantRequest, Failure> {
         prefixes,
         objects,
         whole_bucket,
+        template,
         access,
         max_ttl,
         from,
         until,
         conditions,
+        look: _,
     } = create;
     let mut body = GrantRequest {
         account,
@@ -284,6 +301,7 @@ fn body(create: Create) -> Result<GrantRequest, Failure> {
         // For everyone only when said so: the line is not taken without a caller, a group or --everyone.
         to: caller.or(group.map(|group| format!("group:{group}"))).map_or(Whom::Everyone, Whom::Named),
         dataset,
+        template: template.then_some(true),
         access: Some(access.into()),
         max_ttl_secs: max_ttl.map(i64::from),
         from: from.map(|from| from.to_string()),

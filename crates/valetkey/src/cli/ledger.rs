@@ -65,6 +65,9 @@ pub(crate) struct Audit {
     /// Only those of a kind of thing: account, caller, token, grant, storage ...
     #[arg(long, value_name = "NOUN")]
     noun: Option<String>,
+    /// Only those that this caller made: ACCOUNT/NAME, its id, or a name in your own account
+    #[arg(long, value_name = "CALLER")]
+    caller: Option<String>,
     /// All of them, page by page
     #[arg(long, conflicts_with = "before")]
     all: bool,
@@ -282,10 +285,11 @@ fn remarks(found: Option<&str>, answer: &Value) -> Vec<String> {
 
 /// Runs `valetkey audit`.
 pub(crate) async fn audit(args: Audit, client: &Client<'_>, out: &Out) -> Result<(), Failure> {
-    let Audit { since, noun, all, before, limit } = args;
+    let Audit { since, noun, caller, all, before, limit } = args;
     let route = since
         .on(Route::to(op::LIST_CHANGES, []))?
         .with_some("noun", noun)
+        .with_some("caller", caller)
         .with_some("before", before)
         .with_some("limit", limit.or(all.then_some(500)));
     list::run(route, all, COLUMNS, "nothing was changed", client, out).await

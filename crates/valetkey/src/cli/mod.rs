@@ -48,6 +48,7 @@ mod storage;
 mod token;
 mod trust;
 mod ttl;
+mod usage;
 mod word;
 mod workspace;
 
@@ -197,6 +198,8 @@ enum Command {
     Ledger(ledger::Args),
     /// List who changed what, the newest first
     Audit(ledger::Audit),
+    /// Show what an account used, by day or by caller: requests, credits, bytes in and out
+    Usage(usage::Args),
     /// Print a script that completes commands in your shell
     Completions {
         /// The shell
@@ -382,6 +385,7 @@ async fn ask(command: Command, client: &Client<'_>, out: &Out) -> Result<Exit, F
         Command::Lease(args) => lease::run(args, client, out).await?,
         Command::Revoke(args) => lease::revoke(args, client, out).await?,
         Command::Whose(args) => lease::whose(args, client, out).await?,
+        Command::Usage(args) => usage::run(args, client, out).await?,
         Command::Ledger(args) => return ledger::run(args, client, out).await,
         Command::Audit(args) => ledger::audit(args, client, out).await?,
         Command::Agent(_)

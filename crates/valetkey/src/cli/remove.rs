@@ -40,12 +40,42 @@ impl Cascade {
     }
 }
 
-/// How something is changed
+/// Whether something is only looked at
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
-pub(crate) struct Change {
+pub(crate) struct Look {
     /// Only say what it would mean
     #[arg(long)]
     dry_run: bool,
+}
+
+impl Look {
+    /// Adds what was said to a route.
+    pub(crate) fn on(self, route: Route) -> Route {
+        route.with_some("dry_run", self.dry_run.then_some("true"))
+    }
+
+    /// Says who gains and loses access and what ends, if it was only looked at; what was done, if it was done.
+    pub(crate) fn told(
+        self,
+        out: &Out,
+        answer: &Value,
+        done: impl FnOnce() -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        if !self.dry_run {
+            return done();
+        }
+        if out.format() == Format::Table {
+            policy::show::access(out, items(answer, "access_changes"))?;
+        }
+        show::done(out, answer, &format!("it would end {} live leases; nothing was done", count(answer, "ended")))
+    }
+}
+
+/// How something is changed
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub(crate) struct Change {
+    #[command(flatten)]
+    look: Look,
     /// Let the credentials that have more than that live on to their end
     #[arg(long)]
     keep_credentials: bool,
@@ -54,23 +84,20 @@ pub(crate) struct Change {
 impl Change {
     /// Adds what was said to a route.
     pub(crate) fn on(self, route: Route) -> Route {
-        route
-            .with_some("end_credentials", self.keep_credentials.then_some("false"))
-            .with_some("dry_run", self.dry_run.then_some("true"))
+        self.look.on(route.with_some("end_credentials", self.keep_credentials.then_some("false")))
     }
 
     /// Says what was done, or would be, and how many leases that ends.
     pub(crate) fn told(self, out: &Out, answer: &Value, done: &str) -> Result<(), Failure> {
-        let ended = count(answer, "ended");
-        if self.dry_run {
-            if out.format() == Format::Table {
-                policy::show::access(out, items(answer, "access_changes"))?;
-            }
-            return show::done(out, answer, &format!("it would end {ended} live leases; nothing was done"));
-        }
-        let also =
-            if ended == 0 { String::new() } else { format!("; {ended} live leases had more than that, and are ended") };
-        show::done(out, answer, &format!("{done}{also}"))
+        self.look.told(out, answer, || {
+            let ended = count(answer, "ended");
+            let also = if ended == 0 {
+                String::new()
+            } else {
+                format!("; {ended} live leases had more than that, and are ended")
+            };
+            show::done(out, answer, &format!("{done}{also}"))
+        })
     }
 }
 

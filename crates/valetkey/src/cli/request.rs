@@ -10,7 +10,7 @@ use crate::cli::client::{Client, Route};
 use crate::cli::failure::Failure;
 use crate::cli::output::Out;
 use crate::cli::place::{self, Place};
-use crate::cli::remove::{self, How};
+use crate::cli::remove::{self, How, Look};
 use crate::cli::word::Access;
 use crate::cli::{list, show, ttl};
 
@@ -93,6 +93,8 @@ enum Command {
         /// Words for who asked
         #[arg(long, value_name = "TEXT")]
         note: Option<String>,
+        #[command(flatten)]
+        look: Look,
     },
     /// Deny a request
     Deny {
@@ -174,11 +176,12 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
         Some(Command::Show { request }) => {
             show::one(out, &client.ask(Route::to(op::GET_REQUEST, [&request])).await?, &SHOWN)
         }
-        Some(Command::Approve { request, note }) => {
-            let route = Route::to(op::APPROVE_REQUEST, [&request]);
+        Some(Command::Approve { request, note, look }) => {
+            let route = look.on(Route::to(op::APPROVE_REQUEST, [&request]));
             let answer = client.send(route, &DecisionBody { note }).await?;
             let until = show::text(&answer, &["until"]).unwrap_or("its end");
-            show::done(out, &answer, &format!("request {request} is approved; its grant ends at {until}"))
+            let done = format!("request {request} is approved; its grant ends at {until}");
+            look.told(out, &answer, || show::done(out, &answer, &done))
         }
         Some(Command::Deny { request, note }) => {
             let route = Route::to(op::DENY_REQUEST, [&request]);

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Value, json};
+use valetkey_database::Whereabouts;
 use valetkey_s3::{Damage, Scrubbed};
 
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::output::{Format, Out, clean};
 use crate::config::{Layers, environment};
-use crate::node::database;
 
 /// Where the server's state is.
 #[derive(Debug, clap::Args)]
@@ -44,15 +44,24 @@ pub(crate) async fn run(args: &Args, out: &Out) -> Result<Exit, Failure> {
         let valetkey_database::Damage { what, file, why } = damage.clone();
         tell(&Damage { what, file, why });
     };
-    let packages = valetkey_database::scrub(&database(&config), &mut tell_blob).await;
-    let packages = packages.map_err(|error| Failure::local(error.to_string()))?;
-    let (bytes, damaged) = (bytes + packages.bytes, damaged + packages.damaged);
-    let (blobs, manifests) = (packages.blobs, packages.manifests);
+    // Which packages there are a database on a server says, and this asks none.
+    let packages = match config.database().map_err(|error| Failure::usage(error.to_string()))? {
+        Whereabouts::File(path) => {
+            let packages = valetkey_database::scrub(&path, &mut tell_blob).await;
+            Some(packages.map_err(|error| Failure::local(error.to_string()))?)
+        }
+        Whereabouts::Server(_) => None,
+    };
+    let read = packages.unwrap_or_default();
+    let (bytes, damaged) = (bytes + read.bytes, damaged + read.damaged);
+    let of_packages = packages.map(|read| (read.blobs, read.manifests));
+    let (blobs, manifests) = (of_packages.map(|(blobs, _)| blobs), of_packages.map(|(_, manifests)| manifests));
     let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
     match out.format() {
         Format::Json => out.json(&json!({
             "objects": objects,
             "parts": parts,
+            "packages_read": packages.is_some(),
             "blobs": blobs,
             "manifests": manifests,
             "bytes": bytes,
@@ -69,10 +78,18 @@ pub(crate) async fn run(args: &Args, out: &Out) -> Result<Exit, Failure> {
                 out.table(&["WHAT", "FILE", "WHY"], &found.iter().map(row).collect::<Vec<_>>())?;
             }
             let verdict = if damaged == 0 { out.good("sound") } else { out.bad("DAMAGED") };
+            let what = match of_packages {
+                Some((blobs, manifests)) => {
+                    format!("{objects} objects, {parts} parts, {blobs} blobs and {manifests} manifests of packages")
+                }
+                None => format!("{objects} objects and {parts} parts"),
+            };
             out.data(&format!(
-                "{verdict}: {objects} objects, {parts} parts, {blobs} blobs and {manifests} manifests of packages with {bytes} bytes were \
-                 read; {damaged} are damaged, {unproven} cannot be proven"
+                "{verdict}: {what} with {bytes} bytes were read; {damaged} are damaged, {unproven} cannot be proven"
             ))?;
+            if packages.is_none() {
+                out.warn("packages were not read: a database on a server (`database.url`) says which there are, and this asks no server");
+            }
         }
     }
     Ok(if damaged == 0 { Exit::Ok } else { Exit::Local })

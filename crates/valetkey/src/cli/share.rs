@@ -6,7 +6,8 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use valetkey_core::nouns::share::{History, ProfileKind, TableAccess, TableFormat};
+use valetkey_core::nouns::share::ProfileKind;
+use valetkey_core::nouns::table::{History, TableAccess, TableFormat};
 
 use valetkey_dialects::native::api::given::Whom;
 use valetkey_dialects::native::api::operations as op;
@@ -141,13 +142,13 @@ struct Add {
     /// A directory of the same bucket that holds files its log names absolutely. May be repeated
     #[arg(long = "auxiliary", value_name = "DIR")]
     auxiliary: Vec<String>,
-    /// How it is read; every way its storage has, unless given: storages that this server does not read itself have `dir` alone
+    /// How it is read; unless given, every way at our own endpoint, and `dir` at other storages
     #[arg(long, value_parser = word::<TableAccess>())]
     access: Option<TableAccess>,
     /// Which of its versions may be read; credentials for its directory open all
     #[arg(long, value_parser = word::<History>(), default_value = "shared")]
     history: History,
-    /// What kind of table it is; what is found there, unless given
+    /// What kind of table it is, or `volume` for any files; what is found there, unless given
     #[arg(long, value_parser = word::<TableFormat>())]
     format: Option<TableFormat>,
     /// Add it without a look at whether there is a table at the place

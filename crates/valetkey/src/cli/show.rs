@@ -182,6 +182,10 @@ pub(crate) fn length(secs: u64) -> String {
 
 /// The places that a thing with a scope opens: all of them, or the first and how many more.
 fn places(row: &Value, whole: bool) -> String {
+    if let Some(parts) = parts(row) {
+        let told = |(access, places): (String, Vec<String>)| format!("{access} {}", places.join(", "));
+        return parts.into_iter().map(told).collect::<Vec<_>>().join("; ");
+    }
     match place_list(row).as_slice() {
         [] => "-".to_owned(),
         [first, rest @ ..] if !whole && rest.len() > 1 => format!("{first} and {} more", rest.len()),
@@ -189,9 +193,28 @@ fn places(row: &Value, whole: bool) -> String {
     }
 }
 
+/// The parts of a thing that opens some places in one way and some in another: what each allows, and where.
+fn parts(row: &Value) -> Option<Vec<(String, Vec<String>)>> {
+    let bucket = text(row, &["bucket"]).unwrap_or("?");
+    let told = |part: &Value| {
+        let access = match text(part, &["access"]) {
+            None | Some("custom") => cell(find(part, &["actions"]).unwrap_or(&Value::Null)),
+            Some(word) => word.to_owned(),
+        };
+        (access, of_bucket(part, bucket))
+    };
+    Some(find(row, &["parts"])?.as_array()?.iter().map(told).collect())
+}
+
 /// The same, one by one.
 pub(crate) fn place_list(row: &Value) -> Vec<String> {
-    let bucket = text(row, &["bucket"]).unwrap_or("?");
+    match parts(row) {
+        Some(parts) => parts.into_iter().flat_map(|(_, places)| places).collect(),
+        None => of_bucket(row, text(row, &["bucket"]).unwrap_or("?")),
+    }
+}
+
+fn of_bucket(row: &Value, bucket: &str) -> Vec<String> {
     if find(row, &["whole_bucket"]).and_then(Value::as_bool) == Some(true) {
         return vec![format!("s3://{bucket}/")];
     }
@@ -245,6 +268,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn parts_are_told_with_what_they_allow() {
+        let part = |prefix: &str, access: &str| json!({"prefixes": [prefix], "access": access, "actions": ["get-object", "x"]});
+        let row = json!({"bucket": "lake", "parts": [part("a", "read"), part("a/tmp", "custom")]});
+        assert_eq!(places(&row, false), "read s3://lake/a/; get-object, x s3://lake/a/tmp/");
+        assert_eq!(place_list(&row), ["s3://lake/a/", "s3://lake/a/tmp/"]);
+    }
 
     #[test]
     fn the_list_of_an_answer_is_found_wherever_it_is() {

@@ -238,6 +238,7 @@ pub(super) const COLUMNS: &[show::Column] = &[
     ("MIN TTL", &["min_ttl_secs"]),
     ("MAX TTL", &["max_ttl_secs"]),
     ("REVOCATION", &["revocation"]),
+    ("HEALTH", &["health.state"]),
 ];
 
 /// Runs `valetkey storage`.
@@ -252,6 +253,7 @@ pub(crate) async fn run(args: Storage, client: &Client<'_>, out: &Out) -> Result
         "min_ttl_secs",
         "max_ttl_secs",
         "revocation",
+        "health",
         "settings",
         "has_secrets",
         "sharing",

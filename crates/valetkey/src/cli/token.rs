@@ -75,6 +75,9 @@ enum Command {
         /// Let it outlive the token you say it with; for operators
         #[arg(long)]
         outlive: bool,
+        /// Also where no operator has a token that is good a day from now
+        #[arg(long)]
+        yes: bool,
         #[command(flatten)]
         change: Change,
     },
@@ -139,10 +142,11 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
             let route = pages.on(since.on(route)?);
             list::run(route, pages.all, COLUMNS, "there are no tokens", client, out).await
         }
-        Command::Set { id, ttl, no_ttl: _, outlive, change } => {
+        Command::Set { id, ttl, no_ttl: _, outlive, yes, change } => {
             let expires_in_secs = ttl.map_or(Whom::Everyone, |secs| Whom::Named(i64::from(secs)));
             let body = TokenChange { expires_in_secs, outlive: outlive.then_some(true) };
-            let answer = client.send(change.on(Route::to(op::CHANGE_TOKEN, [&id])), &body).await?;
+            let route = Route::to(op::CHANGE_TOKEN, [&id]).with_some("last_operator", yes.then_some("true"));
+            let answer = client.send(change.on(route), &body).await.map_err(last_operator)?;
             let ends = show::text(&answer, &["expires"]).unwrap_or("no time of its own");
             change.told(out, &answer, &format!("token {id} ends at {ends}"))
         }

@@ -41,6 +41,25 @@ pub(crate) fn refused(server: &Server<'_>, error: &(dyn Error + 'static)) -> Fai
     }
 }
 
+/// What TLS has to do with it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Tls {
+    /// Nobody that is trusted here signed the certificate.
+    Untrusted,
+    /// Something else.
+    Other,
+}
+
+/// Whether it was TLS that said no.
+pub(crate) fn tls(error: &(dyn Error + 'static)) -> Option<Tls> {
+    Some(match of_tls(error)? {
+        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
+            Tls::Untrusted
+        }
+        _ => Tls::Other,
+    })
+}
+
 /// The deepest cause says most; what only repeats it is left out.
 pub(super) fn causes(error: &dyn std::error::Error) -> String {
     let mut deepest = error;
@@ -74,7 +93,7 @@ fn of_tls<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e rustls::Error> {
 const PAGE: &str = "docs/tls.md says how to make one";
 
 fn in_words(error: &rustls::Error, url: &str) -> (String, String) {
-    let trust = "--ca-cert-file FILE trusts a certificate authority of your own";
+    let trust = "--ca-cert-file FILE, or SSL_CERT_FILE, trusts a certificate authority of your own";
     let (why, hint) = match error {
         rustls::Error::InvalidCertificate(why) => of_certificate(why, trust),
         rustls::Error::NoCertificatesPresented => ("it showed no certificate".to_owned(), PAGE.to_owned()),

@@ -8,7 +8,7 @@ use crate::cli::client::{Client, Route};
 use crate::cli::failure::Failure;
 use crate::cli::named::in_account;
 use crate::cli::output::Out;
-use crate::cli::remove::{self, How};
+use crate::cli::remove::{self, How, Look};
 use crate::cli::{show, ttl};
 
 /// Make, list, change and remove workspaces
@@ -96,6 +96,8 @@ struct Create {
     /// The longest life of its credentials: `1h`, `7d`
     #[arg(long, value_name = "TIME", value_parser = ttl::parse)]
     max_ttl: Option<u32>,
+    #[command(flatten)]
+    look: Look,
 }
 
 pub(super) const COLUMNS: &[show::Column] = &[
@@ -112,10 +114,11 @@ pub(super) const COLUMNS: &[show::Column] = &[
 pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<(), Failure> {
     match args.command {
         Command::Create(create) => {
-            let max_ttl = create.max_ttl;
-            let answer = client.send(Route::to(op::CREATE_WORKSPACE, []), &body(*create)).await?;
+            const FIRST: &[&str] = &["key", "name", "id", "account", "bucket", "prefix", "default"];
+            let (max_ttl, look) = (create.max_ttl, create.look);
+            let answer = client.send(look.on(Route::to(op::CREATE_WORKSPACE, [])), &body(*create)).await?;
             ttl::warn_beyond(client, out, max_ttl, show::text(&answer, &["bucket"])).await;
-            show::one(out, &answer, &["key", "name", "id", "account", "bucket", "prefix", "default"])
+            look.told(out, &answer, || show::one(out, &answer, FIRST))
         }
         Command::Ls { account, bucket } => {
             let route = Route::to(op::LIST_WORKSPACES, []).with_some("account", account).with_some("bucket", bucket);
@@ -141,7 +144,7 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
 }
 
 fn body(create: Create) -> WorkspaceRequest {
-    let Create { key, account, bucket, prefix, name, callers, everyone, read_only, default, max_ttl } = create;
+    let Create { key, account, bucket, prefix, name, callers, everyone, read_only, default, max_ttl, look: _ } = create;
     // For everyone only when said so: the line is not taken without a caller or --everyone.
     let callers = if everyone { Whom::Everyone } else { Whom::Named(callers) };
     let access = Some(if read_only { AccessWord::Read } else { AccessWord::ReadWrite });

@@ -15,6 +15,9 @@ pub(crate) struct Audit {
     pub(crate) file_max_bytes: u64,
     pub(crate) file_keep: u32,
     pub(crate) stdout: bool,
+    /// The buckets whose requests are told; `*` is all.
+    pub(crate) requests: Vec<String>,
+    pub(crate) requests_file: PathBuf,
     pub(crate) syslog: String,
     pub(crate) webhook_url: String,
     #[serde(deserialize_with = "secret")]

@@ -2,10 +2,11 @@
 
 use valetkey_core::address::{self, PathRule};
 use valetkey_core::cors::Rules;
+use valetkey_core::name::BucketName;
 use valetkey_database::Whereabouts;
 use valetkey_dialects::dreadnode;
 
-use crate::config::{Config, OTHERS, Unusable};
+use crate::config::{Audit, Config, OTHERS, Unusable};
 use crate::node::audit;
 
 /// The longest life of a credential there is, in seconds: a year.
@@ -92,6 +93,19 @@ impl Config {
                 "`audit.syslog` goes over a network where others can read it; use a relay on this machine, or set `insecure_http`"
                     .to_owned(),
             ));
+        }
+        let Audit { requests, requests_file, file, stdout, syslog, webhook_url, .. } = &self.audit;
+        let odd = requests.iter().find(|name| *name != "*" && BucketName::parse(name).is_err());
+        if let Some(odd) = odd {
+            return Err(Unusable(format!("`audit.requests` has `{odd}`, which is neither a bucket's name nor `*`")));
+        }
+        let nowhere = requests_file.as_os_str().is_empty() && !stdout && syslog.is_empty() && webhook_url.is_empty();
+        if !requests.is_empty() && nowhere {
+            let said = "`audit.requests` goes nowhere: set `audit.requests_file`, or another destination of events";
+            return Err(Unusable(said.to_owned()));
+        }
+        if !requests_file.as_os_str().is_empty() && requests_file == file {
+            return Err(Unusable("`audit.requests_file` is `audit.file`: each has a file of its own".to_owned()));
         }
         if self.audit.webhook_url.is_empty() {
             return Ok(());

@@ -168,6 +168,16 @@ pub(crate) const KEYS: &[Key] = &[
     key("audit.file_keep", "10", "files of events that are kept beside the newest"),
     key("audit.stdout", "false", "write events to standard output, a line of JSON each"),
     key(
+        "audit.requests",
+        "[]",
+        "buckets whose requests at the S3 endpoint are sent as events, too, or `*`; each server sends its own, and what a destination does not take in time is dropped",
+    ),
+    key(
+        "audit.requests_file",
+        r#""""#,
+        "file that events of requests are added to, put aside like `audit.file`; empty: none",
+    ),
+    key(
         "audit.syslog",
         r#""""#,
         "where events go as syslog messages (RFC 5424): `unix:/dev/log`, `udp:HOST:PORT` or `tcp:HOST:PORT`; empty: nowhere",
@@ -220,6 +230,11 @@ pub(crate) const KEYS: &[Key] = &[
         "retention.ledger_secs",
         "0",
         "how long leases are kept after every one of their page has ended, in seconds; 0: for ever; what credits were used for is shown as long",
+    ),
+    key(
+        "retention.ended_secs",
+        "7776000",
+        "how long tokens (with their sessions and parent access keys) are kept after they ended, and grants after they were removed, in seconds; 0: for ever. What a lease on record may name stays as long as that lease",
     ),
     key("keys.file", r#""""#, "file of the keyring; empty: `keyring` in the data directory"),
     key(

@@ -186,6 +186,7 @@ pub(crate) struct Retention {
     pub(crate) refusals_secs: u64,
     pub(crate) requests_secs: u64,
     pub(crate) ledger_secs: u64,
+    pub(crate) ended_secs: u64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -363,10 +364,10 @@ pub(crate) fn environment() -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Which of these variables are set, whatever to.
-pub(crate) fn set_among(names: &[&str]) -> Vec<String> {
-    let is_set = |name: &&&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    names.iter().filter(is_set).map(|name| (*name).to_owned()).collect()
+/// What these variables are set to, as far as they are.
+pub(crate) fn values_of(names: &[&str]) -> BTreeMap<String, String> {
+    let value = |name: &&str| std::env::var_os(name)?.into_string().ok().filter(|value| !value.is_empty());
+    names.iter().filter_map(|name| Some(((*name).to_owned(), value(name)?))).collect()
 }
 
 /// Settings that are never shown.

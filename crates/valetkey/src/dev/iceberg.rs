@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 use valetkey_core::id::ShareId;
 use valetkey_core::name::BucketName;
-use valetkey_core::nouns::share::{History, NewTable, SharedName, TableAccess, TableFormat, TableRoot};
+use valetkey_core::nouns::table::{History, NewTable, SharedName, TableAccess, TableFormat, TableRoot};
 
 use crate::dev::making::{or_there, token};
 use crate::dev::share::{CALLER, SCHEMA, SHARE, ShareState};
@@ -77,6 +77,8 @@ pub(crate) async fn make(node: &Handles) -> anyhow::Result<bool> {
         node.endpoint.put_bytes(&bucket, key, (*bytes).into(), media_type).await?;
     }
     let shared = NewTable {
+        id: (),
+        share: (),
         schema: SharedName::part(SCHEMA)?,
         name: SharedName::part(TABLE)?,
         storage: node.storage.id,

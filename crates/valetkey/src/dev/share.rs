@@ -10,7 +10,8 @@ use valetkey_core::grant::Grantee;
 use valetkey_core::id::ShareId;
 use valetkey_core::lease::Revoker;
 use valetkey_core::name::{BucketName, Name};
-use valetkey_core::nouns::share::{History, NewTable, Recipient, SharedName, TableAccess, TableFormat, TableRoot};
+use valetkey_core::nouns::share::Recipient;
+use valetkey_core::nouns::table::{History, NewTable, SharedName, TableAccess, TableFormat, TableRoot};
 use valetkey_core::time::Lifetime;
 
 use crate::dev::making::{account, caller, or_there, token};
@@ -123,6 +124,8 @@ pub(crate) async fn make(node: &Handles) -> anyhow::Result<ShareState> {
     let known = node.registry.shares().await?;
     let share: ShareId = known.iter().find(|share| share.name == name).context("the demo's share is not there")?.id;
     let shared = NewTable {
+        id: (),
+        share: (),
         schema: SharedName::part(SCHEMA)?,
         name: SharedName::part(TABLE)?,
         storage: node.storage.id,

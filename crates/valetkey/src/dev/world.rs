@@ -257,7 +257,7 @@ async fn make(node: &Handles) -> anyhow::Result<State> {
             to: Grantee::Caller(caller),
             storage,
             dataset: Some(dataset),
-            scope,
+            scope: scope.into(),
             max_lifetime: Lifetime::secs(604_800),
             from: None,
             until: None,

@@ -31,6 +31,12 @@ use Kind::{Counter, Gauge, Histogram};
 
 /// Every figure: its name, kind, unit and meaning.
 pub(crate) const FIGURES: &[(&str, Kind, Unit, &str)] = &[
+    (
+        "vk_alerts_total",
+        Counter,
+        Unit::Count,
+        "Refusals at the S3 endpoint that someone may want to look into, by alert",
+    ),
     ("vk_audit_events_total", Counter, Unit::Count, "Events that were sent, by destination"),
     ("vk_audit_failures_total", Counter, Unit::Count, "Attempts to send events that failed, by destination"),
     (
@@ -39,6 +45,13 @@ pub(crate) const FIGURES: &[(&str, Kind, Unit, &str)] = &[
         Unit::Seconds,
         "Age of the oldest event that a destination has not taken yet, by destination; 0 where it has all",
     ),
+    (
+        "vk_audit_requests_dropped_total",
+        Counter,
+        Unit::Count,
+        "Requests to buckets that were not reported, because too many waited or the server ended, by destination",
+    ),
+    ("vk_audit_requests_total", Counter, Unit::Count, "Requests to buckets that were reported, by destination"),
     (
         "vk_authn_failures_total",
         Counter,
@@ -79,6 +92,7 @@ pub(crate) const FIGURES: &[(&str, Kind, Unit, &str)] = &[
     ("vk_ledger_failures", Counter, Unit::Count, "Commits of the ledger that failed"),
     ("vk_ledger_group_size", Histogram, Unit::Count, "Entries in one commit of the ledger"),
     ("vk_ledger_queue", Gauge, Unit::Count, "Entries in the latest commit of the ledger"),
+    ("vk_ledger_owed", Gauge, Unit::Count, "Changes that end something and could not be put on record yet"),
     (
         "vk_ledger_reserve_bytes",
         Gauge,
@@ -92,6 +106,12 @@ pub(crate) const FIGURES: &[(&str, Kind, Unit, &str)] = &[
         "Times the ledger's reserve was given up, because the disk was full",
     ),
     ("vk_package_blobs_damaged", Counter, Unit::Count, "Blobs of packages that are not what was pushed"),
+    (
+        "vk_log_lines_held_back_total",
+        Counter,
+        Unit::Count,
+        "Lines that were not written to the log, because one place in the code had too many in a second",
+    ),
     (
         "vk_refusals_not_logged_total",
         Counter,

@@ -42,17 +42,19 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 use valetkey_core::account::Quotas;
 use valetkey_core::fair::Budget;
+use valetkey_core::health::Health;
 use valetkey_core::keyring::SharedKeyring;
 use valetkey_core::nouns::administration::Administration;
 use valetkey_core::nouns::identity::{Identities, Signatures};
 use valetkey_core::nouns::package::Packages;
 use valetkey_core::nouns::parent::{ParentAdmin, Parents};
 use valetkey_core::nouns::pool::Pool;
+use valetkey_core::nouns::registry::Catalog;
 use valetkey_core::nouns::share::Shares;
 use valetkey_core::nouns::signing::OwnIdentity;
 use valetkey_core::nouns::storage_admin::StorageAdmin;
 use valetkey_core::nouns::trail::Trail;
-use valetkey_core::nouns::usage::Usage;
+use valetkey_core::nouns::usage::{Meter, Usage};
 use valetkey_core::nouns::vault::Vault;
 use valetkey_core::nouns::workspace::Workspaces;
 use valetkey_core::port::{Directory, Issuer, Ledger, Revocations, UrlSigner};
@@ -116,17 +118,14 @@ pub(crate) struct Handles {
     pub(crate) storage: Storage,
     /// The console, where it is on.
     pub(crate) console: Option<Arc<Console>>,
+    /// Whether nobody but this machine reaches the API's listener.
+    pub(crate) near: bool,
 }
 
 impl Handles {
     /// A link that signs into the console with this token, once, within a minute; nothing where the console is off, or others can reach it.
     pub(crate) fn console_link(&self, api_url: &str, token: &str) -> Option<String> {
-        let host = reqwest::Url::parse(api_url).ok()?;
-        let near = host.host_str().is_some_and(|host| {
-            host == "localhost"
-                || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
-        });
-        let console = self.console.as_ref().filter(|_| near)?;
+        let console = self.console.as_ref().filter(|_| self.near)?;
         let token = PlainToken::parse(token).ok()?;
         let code = console.link(&token, &*self.entropy, self.clock.now());
         Some(format!("{}/console/#code={}", api_url.trim_end_matches('/'), code.reveal()))
@@ -140,6 +139,7 @@ struct Given {
     keyring: SharedKeyring,
     /// The bytes of bodies that both listeners may hold at once.
     bodies: Arc<Budget>,
+    health: Health,
     /// The APIs that files describe.
     own: Vec<custom::Spec>,
 }
@@ -227,15 +227,12 @@ impl Node {
                 .with_context(|| format!("{} cannot be made", config.data_dir.display()))?;
         }
         let lock = lock(&config.data_dir)?;
-        for said in opening::loose(config) {
-            warn!("{said}");
-        }
+        opening::warn_of_loose(config);
         let [api_tls, s3_tls] = read_tls(config, &clock)?;
         let [api, s3] = room::listeners(config, [api_tls.clone(), s3_tls.clone()]);
         let (api, s3) = (Listener::bind(api).await?, Listener::bind(s3).await?);
         let or = |set: &str, own: String| if set.is_empty() { own } else { set.trim_end_matches('/').to_owned() };
-        let api_url = or(&config.api.public_url, api.url());
-        let s3_url = or(&config.s3.public_url, s3.url());
+        let (api_url, s3_url) = (or(&config.api.public_url, api.url()), or(&config.s3.public_url, s3.url()));
 
         let (ends, end) = (Ends::new(), CancellationToken::new());
         let (conversations, tasks) = (TaskTracker::new(), TaskTracker::new());
@@ -244,10 +241,12 @@ impl Node {
         // Before anything is written: with another ring it would be sealed so that the right one cannot open it.
         ring::prove(&keyring.load(), &store, &vault).await?;
         let own = opening::own(config, &store, &keyring, (&clock, &entropy)).await?;
-        let fetchers = opening::fetchers(config, &vault, own.clone(), (&clock, &entropy), store.live_nodes())?;
-        let fetchers = Arc::new(fetchers);
+        let health = Health::new(Arc::clone(&clock));
+        let fetchers = opening::fetchers(config, &vault, own.clone(), (&clock, &entropy, &health), store.live_nodes())?;
         let storage = opening::embedded_storage(&*store, config, &s3_url, &*clock).await?;
         let parents = Arc::new(ParentKeys::open(&store, keyring.clone()).await?);
+        let (meter, watching) = audit::watching(&config.audit, Arc::clone(&store) as Arc<dyn Meter>, &clock);
+        watching.start(&(Arc::clone(&store) as Arc<dyn Catalog>), &tasks, &end);
         let bodies = Budget::new(config.limits.body_bytes);
         let endpoint = valetkey_s3::Endpoint::open(
             objects::config(config, &storage, &s3_url)?,
@@ -256,6 +255,8 @@ impl Node {
                 leases: Arc::clone(&store) as Arc<dyn Revocations>,
                 parents: Arc::clone(&parents) as Arc<dyn Parents>,
                 quotas: Arc::clone(&store) as Arc<dyn Quotas>,
+                health: health.clone(),
+                meter,
                 clock: Arc::clone(&clock),
                 entropy: Arc::clone(&entropy),
                 budget: Arc::clone(&bodies),
@@ -269,8 +270,8 @@ impl Node {
         let pool = Pooling::new(Arc::clone(&store) as Arc<dyn Pool>, keyring.clone(), Arc::clone(&entropy));
         let cache = Cache::new(kept, leases, Arc::clone(&clock), Arc::clone(&entropy), tasks.clone(), Some(pool));
         let gateway = opening::gateway(config, &storage)?;
-        let stores = NodeStorages::new(endpoint.clone(), gateway, Arc::clone(&fetchers), vault, cache.clone());
-        let stores = Arc::new(stores);
+        let stores =
+            Arc::new(NodeStorages::new(endpoint.clone(), gateway, Arc::clone(&fetchers), vault, cache.clone()));
         stores.reseal(&*store).await?;
         store.keep_ring(&keyring.load().check_values()).await?;
         opening::tell_of_operators(&*store, &*clock).await?;
@@ -292,6 +293,7 @@ impl Node {
             endpoint,
             storage,
             console: config.console.then(|| Arc::new(Console::new(&api_url))),
+            near: listen::near(api.address(), &api_url),
         };
         let node = Self {
             api_url,
@@ -310,14 +312,14 @@ impl Node {
             signals,
             telemetry,
         };
-        let given = Given { vending, signer: issuers, keyring: keyring.clone(), bodies, own: specs };
+        let given = Given { vending, signer: issuers, keyring: keyring.clone(), bodies, health, own: specs };
         node.serve(config, metrics, node.dialects(config, given)?, [api, s3]).await?;
         node.watch(config, keyring, [api_tls, s3_tls]);
         Ok(node)
     }
 
     fn dialects(&self, config: &Config, given: Given) -> anyhow::Result<valetkey_dialects::edge::Service> {
-        let Given { vending, signer, keyring, bodies, own } = given;
+        let Given { vending, signer, keyring, bodies, health, own } = given;
         let oidc = Arc::new(Oidc::new(Web::new(config.identity.private_hosts.iter().cloned())?));
         let shared = Arc::new(Shared {
             vending,
@@ -341,6 +343,7 @@ impl Node {
             console: self.handles.console.clone(),
             heavy: Heavy::new(room::heavy_limits(config)),
             bodies,
+            health,
         });
         let sharing = sharing::Settings {
             prefix: config.sharing.prefix.clone(),
@@ -405,6 +408,7 @@ impl Node {
                 &shared,
                 iceberg::Settings { lifetime: Lifetime::secs(config.iceberg.credential_ttl_secs) },
                 Arc::new(self.handles.endpoint.clone()),
+                Arc::new(probe::Live::new(Arc::clone(&self.handles.clock))),
             ),
         ];
         custom::add(&shared, &mut dialects, own)?;
@@ -422,7 +426,8 @@ impl Node {
             versions: u64::from(config.sharing.max_versions),
             ..valetkey_delta::Limits::default()
         };
-        let logs = valetkey_delta::Logs::new(Arc::new(self.handles.endpoint.clone()), self.tasks.clone(), limits);
+        let logs = valetkey_delta::Logs::new(Arc::new(self.handles.endpoint.clone()), self.tasks.clone(), limits)
+            .with_elsewhere(Arc::new(probe::Live::new(Arc::clone(&self.handles.clock))));
         Some(sharing::Urls { logs: Arc::new(logs), signer: Arc::clone(signer) })
     }
 

@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 use tracing::info;
 use valetkey_core::caller::Role;
 use valetkey_core::fair::LiveNodes;
+use valetkey_core::health::Health;
 use valetkey_core::hosts::Trusted;
 use valetkey_core::keyring::SharedKeyring;
 use valetkey_core::name::Name;
@@ -59,11 +60,11 @@ pub(super) async fn own(
     Ok(Some(Arc::new(own)))
 }
 
-/// Makes the next keys of an issuer when it is time, once a day.
+/// Makes the next keys of an issuer when it is time: looks at once, since no server may run for a day, and every hour.
 pub(super) async fn rotate(own: Arc<Own>, days: u32, end: CancellationToken) {
     let oldest = (days > 0).then(|| SignedDuration::from_hours(24 * i64::from(days)));
-    let day = Duration::from_hours(24);
-    while end.run_until_cancelled(tokio::time::sleep(day)).await.is_some() {
+    let mut looks = tokio::time::interval(Duration::from_hours(1));
+    while end.run_until_cancelled(looks.tick()).await.is_some() {
         if let Err(error) = own.settle(oldest).await {
             tracing::error!(error = ?error, "the next signing keys could not be made");
         }
@@ -75,19 +76,20 @@ pub(crate) fn fetchers(
     config: &Config,
     vault: &Vault,
     own: Option<Arc<Own>>,
-    (clock, entropy): (&Arc<dyn Clock>, &Arc<dyn Entropy>),
+    (clock, entropy, health): (&Arc<dyn Clock>, &Arc<dyn Entropy>, &Health),
     nodes: LiveNodes,
-) -> anyhow::Result<Fetchers> {
-    Ok(Fetchers::new(Environment {
+) -> anyhow::Result<Arc<Fetchers>> {
+    Ok(Arc::new(Fetchers::new(Environment {
         vault: vault.clone(),
         surroundings: super::surroundings(),
         token_dirs: config.upstream.token_dirs.clone(),
         machine_identity_hosts: machine_identity_hosts(config)?,
         identity: own.map(|own| own as Arc<dyn OwnIdentity>),
+        health: health.clone(),
         clock: Arc::clone(clock),
         entropy: Arc::clone(entropy),
         nodes,
-    }))
+    })))
 }
 
 /// What opens the storages behind our own endpoint.
@@ -111,6 +113,13 @@ fn machine_identity_hosts(config: &Config) -> anyhow::Result<Trusted> {
 /// What others can read of the keyring and the data directory, in words.
 pub(crate) fn loose(config: &Config) -> Vec<String> {
     ring::loose(&config.keyring_file(), &config.data_dir)
+}
+
+/// Logs it.
+pub(super) fn warn_of_loose(config: &Config) {
+    for said in loose(config) {
+        tracing::warn!("{said}");
+    }
 }
 
 /// Logs which tokens of operators were made on this machine: nobody else would hear of one that should not be there.
@@ -190,6 +199,7 @@ pub(crate) async fn open_store_at(
             refusals_secs: config.retention.refusals_secs,
             requests_secs: config.retention.requests_secs,
             ledger_secs: config.retention.ledger_secs,
+            ended_secs: config.retention.ended_secs,
         },
         archive: Some(config.ledger.archive_dir.clone()).filter(|dir| !dir.as_os_str().is_empty()),
         reserve_bytes: config.ledger.reserve_bytes,
@@ -204,8 +214,7 @@ pub(crate) async fn open_store_at(
     let (clock, entropy) = (Arc::clone(clock), Arc::clone(entropy));
     let store =
         valetkey_database::Database::open(at.clone(), settings, clock, entropy, tasks.clone(), end.clone()).await;
-    let store = store.with_context(|| format!("the database {at} cannot be opened"))?;
-    Ok(Arc::new(store))
+    Ok(Arc::new(store.with_context(|| format!("the database `{at}` cannot be opened"))?))
 }
 
 /// Whether the database was used with a keyring before.

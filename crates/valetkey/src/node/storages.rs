@@ -221,10 +221,15 @@ impl StorageAdmin for NodeStorages {
             self.endpoint.detach(storage.id);
             self.served().remove(&storage.id);
         }
+        self.fetchers.forget(storage.id);
     }
 
     fn can_express(&self, storage: &Storage, scope: &Scope) -> Result<(), Error> {
-        if storage.kind.is_ours() { Ok(()) } else { self.fetchers.of(storage)?.upstream.check(scope) }
+        if storage.kind.is_ours() { Ok(()) } else { self.fetchers.of(storage)?.upstream.check(&scope.clone().into()) }
+    }
+
+    fn has_urls(&self, storage: &Storage) -> Result<(), Error> {
+        if storage.kind.is_ours() { Ok(()) } else { self.fetchers.of(storage)?.upstream.check_urls() }
     }
 
     async fn forget(&self, storage: StorageId, key_ids: &[Box<str>]) -> Result<(), Error> {

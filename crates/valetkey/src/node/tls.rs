@@ -25,7 +25,7 @@ pub(crate) struct Tls {
 /// What the files hold.
 struct Loaded {
     config: ServerConfig,
-    /// Of the server's own certificate, the first of its chain.
+    /// Of the whole chain: clients refuse the server's own certificate also for one that stands behind it.
     validity: Validity,
     /// Why clients may refuse it.
     doubts: Option<String>,
@@ -35,10 +35,10 @@ struct Loaded {
 fn counts(cert: &Path, validity: Validity, clock: &dyn Clock) -> anyhow::Result<()> {
     let (now, Validity { from, until }) = (clock.now(), validity);
     if now < from {
-        bail!("the certificate {} counts from {from} on, which is not yet", cert.display());
+        bail!("the certificate {}, or one of its chain, counts from {from} on, which is not yet", cert.display());
     }
     if now >= until {
-        bail!("the certificate {} ended at {until}", cert.display());
+        bail!("the certificate {}, or one of its chain, ended at {until}", cert.display());
     }
     Ok(())
 }
@@ -127,8 +127,10 @@ fn load(cert: &Path, key: &Path, is_http_2: bool) -> anyhow::Result<Loaded> {
         .with_context(|| format!("{} cannot be read", cert.display()))?
         .collect::<Result<_, _>>()
         .with_context(|| format!("{} is not a PEM certificate chain", cert.display()))?;
-    let own = chain.first().and_then(|own| validity::of(own));
-    let validity = own.with_context(|| format!("{} has no certificate whose dates can be read", cert.display()))?;
+    let dates: Option<Vec<Validity>> = chain.iter().map(|one| validity::of(one)).collect();
+    let validity = dates.and_then(Validity::of_all);
+    let validity =
+        validity.with_context(|| format!("{} has no certificate whose dates can be read", cert.display()))?;
     let doubts = doubts(cert, &chain);
     let key_der =
         PrivateKeyDer::from_pem_file(key).with_context(|| format!("{} is not a PEM private key", key.display()))?;
@@ -140,4 +142,41 @@ fn load(cert: &Path, key: &Path, is_http_2: bool) -> anyhow::Result<Loaded> {
     let offered: &[&[u8]] = if is_http_2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
     config.alpn_protocols = offered.iter().map(|protocol| protocol.to_vec()).collect();
     Ok(Loaded { config, validity, doubts })
+}
+
+#[cfg(test)]
+mod tests {
+    use valetkey_testkit::clock::FixedClock;
+
+    use super::*;
+
+    /// A certificate and its key.
+    fn certificate(from: i32, until: i32) -> (String, String) {
+        let mut parameters = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        parameters.not_before = rcgen::date_time_ymd(from, 1, 1);
+        parameters.not_after = rcgen::date_time_ymd(until, 1, 1);
+        let key = rcgen::KeyPair::generate().unwrap();
+        (parameters.self_signed(&key).unwrap().pem(), key.serialize_pem())
+    }
+
+    #[test]
+    fn a_chain_counts_no_longer_than_each_certificate_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (cert, key_file) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+        let (own, key) = certificate(2020, 2040);
+        std::fs::write(&key_file, key).unwrap();
+        let clock = FixedClock::default();
+        let year = clock.now().to_zoned(jiff::tz::TimeZone::UTC).year().into();
+        for (from, until, said) in
+            [(2020, 2040, None), (2020, year, Some("ended at")), (year + 1, 2040, Some("which is not yet"))]
+        {
+            std::fs::write(&cert, [own.clone(), certificate(from, until).0].concat()).unwrap();
+            let checked = Tls::check(&cert, &key_file, &clock);
+            let told = checked.as_ref().err().map(|error| format!("{error:#}"));
+            assert_eq!(told.is_some(), said.is_some(), "{told:?}");
+            assert!(said.is_none_or(|said| told.unwrap().contains(said)), "{from} {until}");
+            let loaded = load(&cert, &key_file, false).unwrap().validity;
+            assert_eq!(loaded.until.to_zoned(jiff::tz::TimeZone::UTC).year(), i16::try_from(until.min(2040)).unwrap());
+        }
+    }
 }

@@ -13,6 +13,13 @@ pub(crate) struct Validity {
     pub(crate) until: Timestamp,
 }
 
+impl Validity {
+    /// When all of some count; nothing of none.
+    pub(crate) fn of_all(some: Vec<Self>) -> Option<Self> {
+        some.into_iter().reduce(|one, two| Self { from: one.from.max(two.from), until: one.until.min(two.until) })
+    }
+}
+
 const SEQUENCE: u8 = 0x30;
 const VERSION: u8 = 0xa0;
 const UTC_TIME: u8 = 0x17;

@@ -1,6 +1,7 @@
 //! `valetkey server copy`: everything of one database in another, between a file of SQLite and a server of Postgres.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -40,7 +41,8 @@ pub(super) async fn run(from: Option<&Path>, to: Option<&Path>, here: &Layers, o
     for config in [&from, &to] {
         crate::dev::home::refuse(config).await?;
     }
-    std::fs::create_dir_all(&to.data_dir).with_context(|| format!("{} cannot be made", to.data_dir.display()))?;
+    valetkey_database::make_directory(&to.data_dir)
+        .with_context(|| format!("{} cannot be made", to.data_dir.display()))?;
     let same = from.data_dir.canonicalize()? == to.data_dir.canonicalize()?;
     let _locks = (lock(&from.data_dir)?, if same { None } else { Some(lock(&to.data_dir)?) });
     if let Some(missing) = to.missing_keyring() {
@@ -54,6 +56,13 @@ pub(super) async fn run(from: Option<&Path>, to: Option<&Path>, here: &Layers, o
     let files = if same { Vec::new() } else { copying.files().await? };
     let [have, want] = [&from, &to].map(|config| config.data_dir.join("packages"));
     for file in &files {
+        // One of a copy that was broken off is made again: it may be half.
+        match std::fs::remove_file(want.join(file)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("{} cannot be replaced", want.join(file).display()));
+            }
+            Ok(()) | Err(_) => {}
+        }
         manifest::copy(&have.join(file), &want.join(file))?;
     }
     if !files.is_empty() {

@@ -10,7 +10,7 @@ use clap::Subcommand;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use valetkey_core::account::Metering;
+use valetkey_core::account::{Metering, Standing};
 use valetkey_core::caller::Role;
 use valetkey_core::id::TokenId;
 use valetkey_core::keyring::SharedKeyring;
@@ -307,7 +307,16 @@ async fn operator_token(
         Some(account) => account,
         None => store.create_account(&name, Metering::Free, clock.now()).await?,
     };
-    let caller = store.ensure_caller(account.id, &Name::parse("admin")?, Role::Operator, clock.now()).await?;
+    if account.standing == Standing::Suspended {
+        // Whoever has the machine is above whoever suspended it, here and below.
+        store.change_account(account.id, Standing::Active, account.metering).await?;
+    }
+    let callers = store.callers(account.id).await?;
+    // One that is no operator any more keeps its name.
+    let is_free = |name: &String| callers.iter().all(|one| one.name.as_str() != name || one.role == Role::Operator);
+    let mut names = std::iter::once("admin".to_owned()).chain((2..).map(|number| format!("admin-{number}")));
+    let name = names.find(is_free).unwrap_or_default();
+    let caller = store.ensure_caller(account.id, &Name::parse(&name)?, Role::Operator, clock.now()).await?;
     let known = store.tokens(Some(account.id)).await?;
     if !another && known.iter().any(|token| token.caller == caller && token.revoked.is_none()) {
         anyhow::bail!(
@@ -315,7 +324,6 @@ async fn operator_token(
             config.data_dir.display()
         );
     }
-    // Whoever has the machine is above whoever suspended it.
     store.activate_caller(caller).await?;
     let token = PlainToken::generate(&**entropy);
     let record = store.create_token(caller, &token, None, Maker::Server, clock.now()).await?;

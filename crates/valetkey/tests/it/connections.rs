@@ -257,3 +257,42 @@ fn the_process_leaves_no_core_and_has_raised_its_descriptors() {
     assert_eq!(row("Max core file size")[..2], ["0", "0"]);
     server.stop();
 }
+
+/// Who may look into a process: the owner of what `/proc` has of its memory.
+#[cfg(target_os = "linux")]
+fn looked_into_by(process: u32) -> (u32, u32) {
+    use std::os::unix::fs::MetadataExt as _;
+    let owner = std::fs::metadata(format!("/proc/{process}/environ")).unwrap().uid();
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("Uid:")).unwrap();
+    (owner, line.split_whitespace().nth(1).unwrap().parse().unwrap())
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn nobody_but_root_may_look_into_the_process() {
+    use std::os::unix::process::CommandExt as _;
+    const NOBODY: u32 = 65_534;
+    let dir = tempfile::tempdir().unwrap();
+    init(dir.path());
+    let mut run = command(dir.path(), &[]);
+    let mut other = Command::new("sleep");
+    other.arg("60");
+    if std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0) {
+        // Root may look into everything, so the server is somebody else's.
+        let given = Command::new("chown").args(["-R", &NOBODY.to_string()]).arg(dir.path()).status().unwrap();
+        assert!(given.success());
+        run.uid(NOBODY);
+        other.uid(NOBODY);
+    }
+    // Another process of the same user is that user's to look into.
+    let mut other = other.spawn().unwrap();
+    let (owner, user) = looked_into_by(other.id());
+    other.kill().unwrap();
+    other.wait().unwrap();
+    assert!(owner == user && user != 0);
+    let server = Server::start(&mut run);
+    let (owner, same) = looked_into_by(server.id());
+    assert_eq!((owner, same), (0, user));
+    server.stop();
+}

@@ -49,3 +49,27 @@ fn a_scrub_says_where_it_found_nothing() {
     let bad = ran(&mut valetkey(&["storage", "scrub", "--config", "/no/such/file"]));
     assert_eq!(bad.status.code(), Some(2));
 }
+
+/// A database on a server that nothing is asked of.
+const ELSEWHERE: [(&str, &str); 3] = [
+    ("VALETKEY_DATABASE__URL", "postgres://valetkey@127.0.0.1:1/valetkey"),
+    ("VALETKEY_API__PUBLIC_URL", "https://valetkey.example.com"),
+    ("VALETKEY_S3__PUBLIC_URL", "https://s3.example.com"),
+];
+
+#[test]
+fn a_scrub_says_nothing_of_packages_that_a_database_on_a_server_lists() {
+    let dir = tempfile::tempdir().unwrap();
+    Server::dev(dir.path()).stop();
+    let at = dir.path().to_str().unwrap();
+    let mut command = valetkey(&["storage", "scrub", "--data-dir", at]);
+    let output = ran(command.envs(ELSEWHERE));
+    let (said, shown) = (String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("packages were not read"), "{said}");
+    assert!(shown.contains("sound") && !shown.contains("blobs") && !shown.contains("manifests"), "{shown}");
+    let mut command = valetkey(&["storage", "scrub", "--data-dir", at, "--output", "json"]);
+    let output = ran(command.envs(ELSEWHERE));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&report["packages_read"], &report["blobs"]), (&false.into(), &Value::Null), "{report}");
+}

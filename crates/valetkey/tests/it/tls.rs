@@ -96,6 +96,26 @@ async fn a_certificate_that_does_not_count_now_does_not_replace_one_that_does() 
     server.stop();
 }
 
+#[tokio::test]
+async fn the_end_of_the_s3_endpoints_certificate_is_a_figure_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    certify_for(dir.path(), (2020, 2040));
+    let said = answered(&mut valetkey(&["server", "init", "--data-dir", data.to_str().unwrap(), "--output", "json"]));
+    let operator = said["operator_token"].as_str().unwrap();
+    let mut command = valetkey(&["server", "run", "--data-dir", data.to_str().unwrap(), "--output", "json"]);
+    command.args(["--api-listen", "127.0.0.1:0", "--s3-listen", "127.0.0.1:0"]);
+    for (name, file) in [("CERT", "cert.pem"), ("KEY", "key.pem")] {
+        command.env(format!("VALETKEY_S3__TLS_{name}_FILE"), dir.path().join(file));
+    }
+    let server = Server::start(&mut command);
+    let figures = reqwest::Client::new().get(format!("{}/metrics", server.api())).bearer_auth(operator).send();
+    let figures = figures.await.unwrap().text().await.unwrap();
+    let line = figures.lines().find(|line| line.starts_with("vk_certificate_end_timestamp_seconds{")).unwrap();
+    assert!(line.contains("cert.pem") && line.ends_with(" 2208988800"), "{line}");
+    server.stop();
+}
+
 #[test]
 fn a_check_of_the_configuration_reads_the_dates() {
     let dir = tempfile::tempdir().unwrap();

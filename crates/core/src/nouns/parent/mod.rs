@@ -24,7 +24,7 @@ use crate::lease::Revoker;
 use crate::name::{BucketName, Name};
 use crate::nouns::registry::TokenRecord;
 use crate::nouns::rules::no_bucket;
-use crate::scope::{Action, Actions, Paths, Scope};
+use crate::scope::{Action, Actions, Paths, Rights, Scope};
 use crate::secret::Secret;
 use crate::snapshot::Snapshot;
 use crate::time::Lifetime;
@@ -76,7 +76,7 @@ pub struct ParentScope {
     /// The store it is in.
     pub storage: StorageId,
     /// What it opens.
-    pub scope: Arc<Scope>,
+    pub rights: Arc<Rights>,
     /// No credential made of it lives longer.
     pub max_lifetime: Lifetime,
 }
@@ -101,22 +101,22 @@ pub struct Parent {
 impl Parent {
     /// Puts a parent together from its caller's account as policy sees it.
     pub fn of(caller: Arc<Caller>, secret: Secret<String>, snapshot: &Snapshot, now: Timestamp) -> Self {
-        let ceiling = |grant: &Arc<Grant>| {
+        let ceiling = |grant: &Arc<Grant<Scope>>| {
             let storage = snapshot.storage(grant.storage)?;
             Some(ParentScope {
                 storage: grant.storage,
-                scope: Arc::new(grant.scope.clone()),
+                rights: Arc::new(grant.scope.clone().into()),
                 max_lifetime: grant.max_lifetime.min(storage.max_lifetime).min(LONGEST),
             })
         };
-        let live = |grant: &&Arc<Grant>| grant.time(now) == GrantTime::Live;
+        let live = |grant: &Arc<Grant<Scope>>| grant.time(now) == GrantTime::Live;
         let (reach, conditional) = match snapshot.account().standing {
             Standing::Active => {
                 // Its holder signs by itself: nobody is asked whether a condition holds.
                 let (plain, others): (Vec<_>, Vec<_>) =
                     snapshot.own(&caller).filter(live).partition(|grant| grant.conditions.is_none());
-                let named = |grant: &Arc<Grant>| Some((grant.id, ceiling(grant)?));
-                (plain.into_iter().filter_map(ceiling).collect(), others.into_iter().filter_map(named).collect())
+                let named = |grant: &Arc<Grant<Scope>>| Some((grant.id, ceiling(grant)?));
+                (plain.iter().filter_map(ceiling).collect(), others.iter().filter_map(named).collect())
             }
             Standing::Suspended => (Vec::new(), Vec::new()),
         };
@@ -125,15 +125,15 @@ impl Parent {
 
     /// Whether anything of the bucket is within reach: then who has the parent may know of the bucket.
     pub fn knows(&self, bucket: &BucketName) -> bool {
-        self.reach.iter().any(|ceiling| ceiling.scope.bucket() == bucket)
+        self.reach.iter().any(|ceiling| ceiling.rights.bucket() == bucket)
     }
 
     /// Whether all of that is within reach.
     pub fn covers(&self, bucket: &BucketName, paths: &Paths, actions: Actions) -> bool {
         let covers = |paths: &Paths| {
             self.reach.iter().any(|ceiling| {
-                let scope = &ceiling.scope;
-                scope.bucket() == bucket && scope.actions().contains_all(actions) && scope.paths().cover_paths(paths)
+                let own = &ceiling.rights;
+                own.bucket() == bucket && own.parts().actions_on(paths).contains_all(actions)
             })
         };
         match paths {
@@ -207,7 +207,7 @@ impl NewParent {
             to: Grantee::Caller(caller),
             storage,
             origin: Origin::Plain,
-            scope,
+            scope: scope.into(),
             max_lifetime: LONGEST,
             from: None,
             until: None,

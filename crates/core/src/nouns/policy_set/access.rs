@@ -12,6 +12,7 @@ use crate::name::BucketName;
 use crate::nouns::policy_set::state::State;
 use crate::nouns::reach::{Piece, difference, together};
 use crate::scope::{Action, Actions, Paths};
+use crate::template::{Claimed, Subject, Template};
 
 /// Whose access changes in the same way.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -77,25 +78,32 @@ impl<'a> Reaching<'a> {
 
     /// What everyone of an account reaches, and who it is about, too. A caller that is not there reaches nothing; a group's members reach
     /// what everyone does, whether they are its members or not.
-    fn reached(&self, account: AccountId, who: Who, there: bool) -> Reached {
+    fn reached(&self, state: &State, account: AccountId, who: Who, there: bool) -> Reached {
         let (caller, group) = match who {
             Who::Everyone => (None, None),
             Who::Caller(caller) => (Some(caller).filter(|_| there), None),
             Who::Group(group) | Who::Former(group) => (None, Some(group).filter(|_| there)),
         };
         let is_someone = there || matches!(who, Who::Group(_) | Who::Former(_));
+        let name = caller.and_then(|caller| state.callers.get(&caller)).map(|known| &known.name);
+        let filled_with = state.accounts.get(&account).map(|account| (name, &account.name));
         let everyone = self.everyone.get(&account).filter(|_| is_someone).into_iter().flatten();
         let named = caller.and_then(|caller| self.named.get(&caller)).into_iter().flatten();
         let groups = named.chain(&group).filter_map(|group| self.groups.get(group)).flatten();
         let own = caller.and_then(|caller| self.own.get(&caller)).into_iter().flatten().chain(groups);
-        let mut paths: BTreeMap<Place, Vec<&Paths>> = BTreeMap::new();
+        let mut paths: BTreeMap<Place, Vec<Paths>> = BTreeMap::new();
         for grant in everyone.chain(own) {
-            for action in grant.scope.actions().iter() {
-                let conditions = grant.conditions.as_deref().map(Conditions::said).unwrap_or_default();
-                paths.entry((grant.scope.bucket().clone(), conditions, action)).or_default().push(grant.scope.paths());
+            // What is not known stays a placeholder: paths with the same ones are compared as they are written.
+            let subject = filled_with.map(|(caller, account)| Subject { caller, account, claims: Claimed::Unknown });
+            let Some(Ok(opens)) = subject.map(|subject| grant.scope.fill(&subject)) else { continue };
+            let mut conditions = grant.conditions.as_deref().map(Conditions::said).unwrap_or_default();
+            conditions.extend(opens.template().map(Template::said));
+            for action in opens.actions().iter() {
+                let place = (opens.bucket().clone(), conditions.clone(), action);
+                paths.entry(place).or_default().push(opens.written().clone());
             }
         }
-        paths.into_iter().filter_map(|(place, paths)| Some((place, together(paths)?))).collect()
+        paths.into_iter().filter_map(|(place, paths)| Some((place, together(&paths)?))).collect()
     }
 }
 
@@ -138,8 +146,8 @@ pub fn differences(before: &State, after: &State, at: Timestamp) -> Vec<Differen
         |account: AccountId, who: Who, before_there: bool, after_there: bool| {
             let name = |state: &State| Some(Box::from(state.accounts.get(&account)?.name.as_str()));
             let account_name: Box<str> = name(after).or_else(|| name(before)).unwrap_or_default();
-            let old = was.reached(account, who, before_there);
-            let new = is.reached(account, who, after_there);
+            let old = was.reached(before, account, who, before_there);
+            let new = is.reached(after, account, who, after_there);
             for ((bucket, conditions, gained), actions) in compared(&old, &new) {
                 let row = rows.entry((account, bucket, conditions, gained, actions.bits())).or_insert_with(|| {
                     Subjects { account: account_name.clone(), everyone: false, callers: BTreeSet::new() }
@@ -185,7 +193,9 @@ pub fn differences(before: &State, after: &State, at: Timestamp) -> Vec<Differen
     for id in known.collect::<BTreeSet<_>>() {
         let (old, new) = (before.callers.get(id), after.callers.get(id));
         let named = [&was, &is].iter().any(|all| all.own.contains_key(id) || all.named.contains_key(id));
-        let special = old.is_none() || new.is_none() || named;
+        // Templates are filled in with another name from now on.
+        let renamed = old.map(|caller| &caller.name) != new.map(|caller| &caller.name);
+        let special = old.is_none() || new.is_none() || named || renamed;
         if let Some(account) = new.or(old).map(|caller| caller.account).filter(|_| special) {
             add(account, Who::Caller(*id), old.is_some(), new.is_some());
         }

@@ -1,17 +1,28 @@
-//! A policy set: the accounts, callers, grants and datasets that files own; what there is, what the files want, and what is to be done.
+//! A policy set: what files own of the registry; what there is, what the files want, and what is to be done.
 
 mod access;
+mod changes;
+mod kind;
+mod kinds;
 mod settle;
+mod settling;
 mod state;
+mod things;
 mod trial;
+mod wanted;
 
 #[cfg(test)]
 mod tests;
 
 pub use access::{Difference, Subjects, differences};
-pub use settle::{Problem, settle};
-pub use state::{
-    Application, Changes, Managed, Owns, PolicySets, State, Wanted, WantedAccount, WantedCaller, WantedDataset,
-    WantedGrant, WantedGrantee, moved,
+pub use changes::{Application, Changes, PolicySets, moved};
+pub use kind::Ownable;
+pub use settle::settle;
+pub use settling::Problem;
+pub use state::{Managed, Owns, State};
+pub use things::{KINDS, key_of, thing_of};
+pub use trial::{Expected, Failed, Known, Trial, Verdicts, Who, Wish, judge, run};
+pub use wanted::{
+    Wanted, WantedAccount, WantedCaller, WantedDataset, WantedGrant, WantedGrantee, WantedGroup, WantedProvider,
+    WantedRule,
 };
-pub use trial::{Expected, Failed, Known, Trial, Who, Wish, run};

@@ -7,17 +7,16 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::*;
-use crate::account::{Account, Metering};
+use crate::account::Metering;
 use crate::caller::{CallerRecord, Role};
 use crate::claims::Condition;
 use crate::conditions::Conditions;
-use crate::grant::Grant;
 use crate::grant::{Grantee, Origin};
 use crate::group::{ByClaim, Group};
-use crate::id::{GroupId, ProviderId, StorageId};
+use crate::id::{CallerId, GroupId, ProviderId, StorageId};
 use crate::name::BucketName;
 use crate::name::Name;
-use crate::nouns::dataset::Dataset;
+use crate::nouns::identity::{Algorithm, CallerTemplate, IdentityProvider, KeySource, Preset, SubjectClaim};
 use crate::nouns::reach::Place;
 use crate::nouns::removal::{Amendment, Thing};
 use crate::scope::Scope;
@@ -44,7 +43,7 @@ fn storage() -> Arc<Storage> {
 }
 
 fn owns() -> Owns {
-    Owns { accounts: ["*".into()].into(), datasets: ["*".into()].into() }
+    Owns::everything()
 }
 
 fn nothing() -> Wanted {
@@ -53,10 +52,13 @@ fn nothing() -> Wanted {
         owns: owns(),
         prune: true,
         assumes_groups: false,
+        at: Timestamp::UNIX_EPOCH,
         accounts: vec![],
         callers: vec![],
-        grants: vec![],
         datasets: vec![],
+        providers: vec![],
+        groups: vec![],
+        grants: vec![],
     }
 }
 
@@ -68,7 +70,7 @@ fn wanted_grant(account: &str, text: &str, to: Option<&str>, paths: Paths, actio
         to: to.map_or(WantedGrantee::Everyone, |to| WantedGrantee::Caller(name(to))),
         dataset: None,
         storage: storage().id,
-        scope: Scope::new(BucketName::parse("lake").unwrap(), paths, actions).unwrap(),
+        scope: Scope::new(BucketName::parse("lake").unwrap(), paths, actions).unwrap().into(),
         max_lifetime: Lifetime::secs(3600),
         from: None,
         until: None,
@@ -87,6 +89,43 @@ fn some_paths() -> impl Strategy<Value = Paths> {
     prop_oneof![1 => Just(Paths::Whole), 8 => prop::collection::vec(path, 1..4).prop_map(|paths| Paths::only(paths).unwrap())]
 }
 
+fn by_claim_of(provider: u8) -> ByClaim {
+    let conditions = vec![Condition::parse("team=eng").unwrap()];
+    ByClaim { provider: ProviderId::from_bytes([provider + 1; 16]), conditions }
+}
+
+fn wanted_rule(account: &str) -> WantedRule {
+    WantedRule {
+        name: name(account),
+        account: name(account),
+        caller: CallerTemplate::parse("ci-{subject}").unwrap(),
+        role: Role::Member,
+        conditions: vec![Condition::parse("repository=x").unwrap()],
+        outlive_secs: None,
+    }
+}
+
+fn wanted_provider(number: u8, rules: Vec<WantedRule>) -> WantedProvider {
+    let provider = IdentityProvider {
+        id: ProviderId::from_bytes([number + 1; 16]),
+        name: name(&format!("id-{number}")),
+        preset: Preset::Other,
+        issuer: format!("https://id-{number}.example.com").into(),
+        keys: KeySource::Discovery,
+        audiences: vec!["valetkey".into()],
+        parties: vec![],
+        subject: vec![SubjectClaim::parse("sub").unwrap()],
+        algorithms: Algorithm::ALL.to_vec(),
+        leeway_secs: 60,
+        max_age_secs: 86_400,
+        login: None,
+        version: 0,
+        made: Timestamp::UNIX_EPOCH,
+        rules: vec![],
+    };
+    WantedProvider { provider, was: None, rules, source: "p".into() }
+}
+
 const ACCOUNTS: [&str; 2] = ["acme", "globex"];
 const CALLERS: [&str; 3] = ["ana", "ben", "etl"];
 
@@ -99,8 +138,18 @@ prop_compose! {
             (prop::option::of(prop::sample::select(CALLERS.to_vec())), some_paths(), 1u16..8, 60u32..90),
             0..6,
         ),
+        groups in prop::collection::btree_map(
+            (prop::sample::select(ACCOUNTS.to_vec()), 0u8..3),
+            (prop::collection::btree_set(prop::sample::select(CALLERS.to_vec()), 0..3), prop::option::of(0u8..2), some_paths()),
+            0..4,
+        ),
+        providers in prop::collection::btree_map(0u8..2, prop::collection::btree_set(prop::sample::select(ACCOUNTS.to_vec()), 0..3), 0..3),
     ) -> Wanted {
         let mut wanted = nothing();
+        for (number, of) in &providers {
+            let rules = of.iter().filter(|of| accounts.contains_key(**of)).map(|of| wanted_rule(of)).collect();
+            wanted.providers.push(wanted_provider(*number, rules));
+        }
         for (account, credits) in &accounts {
             let metering = Metering::of(*credits);
             wanted.accounts.push(WantedAccount { name: name(account), was: None, metering, source: "a".into() });
@@ -109,6 +158,14 @@ prop_compose! {
         for ((account, caller), admin) in callers.iter().filter(|(key, _)| there.contains(*key)) {
             let role = if *admin { Role::Admin } else { Role::Member };
             wanted.callers.push(WantedCaller { account: name(account), name: name(caller), was: None, role, source: "c".into() });
+        }
+        for ((account, number), (members, by_claim, paths)) in groups.into_iter().filter(|((of, _), _)| accounts.contains_key(of)) {
+            let members = members.into_iter().filter(|member| there.contains(&(account, *member))).map(name).collect();
+            let by_claim = by_claim.filter(|provider| providers.contains_key(provider)).map(by_claim_of);
+            let (text, was, source) = (format!("team-{number}"), None, "t".into());
+            let grant = wanted_grant(account, &format!("of-{text}"), None, paths, Actions::READ);
+            wanted.grants.push(WantedGrant { to: WantedGrantee::Group(name(&text)), ..grant });
+            wanted.groups.push(WantedGroup { account: name(account), name: name(&text), was, members, by_claim, source });
         }
         for ((account, number), (to, paths, bits, secs)) in grants {
             if accounts.contains_key(account) && to.is_none_or(|to| there.contains(&(account, to))) {
@@ -135,13 +192,8 @@ fn minted(from: u64) -> impl FnMut() -> [u8; 16] {
 fn changed(before: &State, changes: &Changes) -> State {
     let mut state = before.clone();
     for thing in &changes.removals {
-        match thing {
-            Thing::Account(id) => drop(state.accounts.remove(id)),
-            Thing::Caller(id) => drop(state.callers.remove(id)),
-            Thing::Grant(id) => drop(state.grants.remove(id)),
-            Thing::Dataset(id) => drop(state.datasets.remove(id)),
-            other => panic!("{other:?}"),
-        }
+        assert!(state.found(thing).is_some(), "{thing:?}");
+        state.forget(thing);
     }
     for change in &changes.amendments {
         match change.clone() {
@@ -159,23 +211,27 @@ fn changed(before: &State, changes: &Changes) -> State {
                 );
             }
             Amendment::Dataset(dataset) => drop(state.datasets.insert(dataset.id, dataset)),
+            Amendment::Group(group) => drop(state.groups.insert(group.id, *group)),
+            Amendment::IdentityProvider(provider) => drop(state.providers.insert(provider.id, *provider)),
             other => panic!("{other:?}"),
         }
     }
-    state.accounts.extend(changes.accounts.iter().map(|one| (one.id, one.clone())));
-    state.callers.extend(changes.callers.iter().map(|one| (one.id, one.clone())));
-    state.grants.extend(changes.grants.iter().map(|one| (one.id, one.clone())));
-    state.datasets.extend(changes.datasets.iter().map(|one| (one.id, one.clone())));
+    for made in changes.made.iter().cloned() {
+        assert!(state.found(&made.thing()).is_none(), "{made:?}");
+        match made {
+            Ownable::Account(one) => drop(state.accounts.insert(one.id, one)),
+            Ownable::Caller(one) => drop(state.callers.insert(one.id, one)),
+            Ownable::Dataset(one) => drop(state.datasets.insert(one.id, one)),
+            Ownable::Provider(one) => drop(state.providers.insert(one.id, one)),
+            Ownable::Group(one) => drop(state.groups.insert(one.id, one)),
+            Ownable::Grant(one) => drop(state.grants.insert(one.id, one)),
+        }
+    }
     state
 }
 
-fn things(state: &State) -> (Vec<&Account>, Vec<&CallerRecord>, Vec<&Grant>, Vec<&Dataset>) {
-    (
-        state.accounts.values().collect(),
-        state.callers.values().collect(),
-        state.grants.values().collect(),
-        state.datasets.values().collect(),
-    )
+fn things(state: &State) -> Vec<Ownable> {
+    state.things().iter().map(|thing| state.found(thing).unwrap()).collect()
 }
 
 /// Whether a caller can do something, as plainly as can be.
@@ -191,7 +247,7 @@ fn reaches(state: &State, account: &str, caller: &str, action: Action, key: &[u8
                     .groups
                     .values()
                     .any(|group| grant.to == Grantee::Group(group.id) && group.members.contains(&caller.id)))
-            && grant.scope.covers("lake", key, action)
+            && grant.scope.scope().is_some_and(|scope| scope.covers("lake", key, action))
     })
 }
 
@@ -210,7 +266,7 @@ proptest! {
         prop_assert_eq!(&again, &after);
         prop_assert!(differences(&after, &again, Timestamp::UNIX_EPOCH).is_empty());
         // All that is there is the set's, and nothing else is.
-        prop_assert_eq!(after.managed.len(), after.things().count());
+        prop_assert_eq!(after.managed.len(), after.things().len());
         prop_assert_eq!(before.revision() == after.revision(), before == after);
     }
 
@@ -223,6 +279,17 @@ proptest! {
             pieces.iter().any(|piece| {
                 piece.path.as_ref().is_none_or(|path| path.covers_key(key))
                     && !piece.except.iter().any(|path| path.covers_key(key))
+            })
+        };
+        let grouped = |account: &str, caller: &str| {
+            [&before, &after].iter().any(|state| {
+                let of = state.account_named(&name(account)).map(|account| account.id);
+                let mine = |id: &CallerId| state.callers.get(id).is_some_and(|known| known.name.as_str() == caller);
+                state.groups.values().any(|group| {
+                    Some(group.account) == of
+                        && group.members.iter().any(mine)
+                        && state.grants.values().any(|grant| grant.to == Grantee::Group(group.id))
+                })
             })
         };
         let own = |account: &str, caller: &str| {
@@ -240,7 +307,7 @@ proptest! {
                     let of = state.account_named(&name(account)).map(|account| account.id);
                     state.callers.values().any(|known| Some(known.account) == of && known.name.as_str() == caller)
                 };
-                let special = own(account, caller) || !exists(&before) || !exists(&after);
+                let special = own(account, caller) || grouped(account, caller) || !exists(&before) || !exists(&after);
                 let rows: Vec<_> = found.iter().filter(|row| {
                     let named = row.subjects.callers.contains(caller);
                     &*row.subjects.account == account && (named || (row.subjects.everyone && !special))
@@ -280,7 +347,7 @@ proptest! {
         members in prop::collection::btree_set(prop::sample::select(CALLERS.to_vec()), 0..4),
     ) {
         let before = with_group(settle(&State::default(), &first, &mut minted(0)).unwrap(), &members);
-        prop_assume!(!before.groups.is_empty());
+        prop_assume!(before.account_named(&name("acme")).is_some());
         let grant = wanted_grant("acme", "of-eng", None, paths, Actions::READ);
         let to = WantedGrantee::Group(name("eng"));
         let mut second = first;
@@ -311,7 +378,7 @@ fn a_group_is_named_by_files_and_its_members_are_who_tests_ask_for() {
     let before = settle(&State::default(), &small(), &mut minted(0)).unwrap();
     let mut wanted = small();
     wanted.grants[1].to = WantedGrantee::Group(name("eng"));
-    assert_eq!(problems(&before, &wanted), ["there is no group `acme/eng`, and files do not make groups"]);
+    assert_eq!(problems(&before, &wanted), ["there is no group `acme/eng`"]);
     let mut before = with_group(before, &BTreeSet::from(["ana"]));
     let state = settle(&before, &wanted, &mut minted(100)).unwrap();
     let ask = |state: &State, expected: Expected| {
@@ -451,6 +518,73 @@ fn nothing_of_anybody_else_is_taken_changed_or_removed() {
 }
 
 #[test]
+fn groups_and_identity_providers_come_from_files_and_nobody_elses_are_touched() {
+    let mut wanted = small();
+    wanted.providers.push(wanted_provider(0, vec![wanted_rule("acme")]));
+    let eng = |members: &[&str]| WantedGroup {
+        account: name("acme"),
+        name: name("eng"),
+        was: None,
+        members: members.iter().map(|one| name(one)).collect(),
+        by_claim: Some(by_claim_of(0)),
+        source: "g:1".into(),
+    };
+    wanted.groups.push(eng(&["ana"]));
+    wanted.grants[1].to = WantedGrantee::Group(name("eng"));
+    let before = settle(&State::default(), &wanted, &mut minted(0)).unwrap();
+    let (group, provider) = (before.groups.values().next().unwrap(), before.providers.values().next().unwrap());
+    assert_eq!((group.members.len(), &group.by_claim, group.version), (1, &Some(by_claim_of(0)), 1));
+    assert_eq!((provider.rules.len(), provider.version), (1, 1));
+    assert_eq!(before.address(&Thing::Group(group.id)).unwrap(), "group/acme/eng");
+    assert_eq!(before.address(&Thing::IdentityProvider(provider.id)).unwrap(), "identity_provider/id-0");
+    for thing in before.things() {
+        let (word, id) = key_of(&thing).unwrap();
+        assert_eq!(thing_of(word, id), Some(thing));
+    }
+    // Renamed they are the same; a rule keeps its id by its name.
+    let mut renamed = wanted.clone();
+    renamed.groups[0] = WantedGroup { name: name("engineers"), was: Some(name("eng")), ..eng(&["ana", "etl"]) };
+    renamed.grants[1].to = WantedGrantee::Group(name("engineers"));
+    renamed.providers[0].provider.name = name("sso");
+    renamed.providers[0].was = Some(name("id-0"));
+    renamed.providers[0].rules.insert(0, WantedRule { name: name("first"), ..wanted_rule("acme") });
+    let after = settle(&before, &renamed, &mut minted(100)).unwrap();
+    let changes = Changes::between(&before, &after);
+    assert_eq!((changes.made.len(), changes.amendments.len(), changes.removals.len()), (0, 2, 0));
+    assert_eq!(after.providers.values().next().unwrap().rules[1], provider.rules[0]);
+    // What is wrong with them.
+    let said = |change: &dyn Fn(&mut Wanted)| {
+        let mut wanted = wanted.clone();
+        change(&mut wanted);
+        problems(&before, &wanted).join("; ")
+    };
+    assert!(said(&|wanted| wanted.groups[0] = eng(&["nobody"])).contains("there is no caller `acme/nobody`"));
+    assert!(said(&|wanted| wanted.owns.providers.clear()).contains("not among what `owns` names"));
+    assert!(said(&|wanted| wanted.providers[0].provider.audiences.clear()).contains("audiences: name the audience"));
+    assert!(
+        said(&|wanted| wanted.providers[0].rules[0].account = name("nosuch")).contains("there is no account `nosuch`")
+    );
+    assert!(said(&|wanted| wanted.providers[0].rules.push(wanted_rule("acme"))).contains("is said twice"));
+    let other = said(&|wanted| wanted.providers[0].provider.name = name("sso"));
+    assert!(other.contains("say `was: id-0` if it is the same"), "{other}");
+    // What somebody made by hand needs them.
+    let mut hand_made = before.clone();
+    hand_made.managed.remove(&Thing::Group(group.id));
+    let mut less = wanted.clone();
+    less.groups.clear();
+    less.providers.clear();
+    let said = problems(&hand_made, &less);
+    assert_eq!(
+        said,
+        ["identity_provider/id-0 is not in the files any more, and group/acme/eng, which is not the set's, needs it"]
+    );
+    let gone = settle(&before, &nothing(), &mut minted(200)).unwrap();
+    let removals = Changes::between(&before, &gone).removals;
+    let kinds: Vec<_> = removals.iter().map(|thing| key_of(thing).unwrap().0).collect();
+    assert_eq!(kinds, ["grant", "grant", "group", "identity_provider", "caller", "caller", "account"]);
+}
+
+#[test]
 fn what_was_renamed_is_the_same_thing_and_whose_it_is_is_another() {
     let before = settle(&State::default(), &small(), &mut minted(0)).unwrap();
     let mut renamed = small();
@@ -458,11 +592,11 @@ fn what_was_renamed_is_the_same_thing_and_whose_it_is_is_another() {
     renamed.grants[0].was = Some(name("daily"));
     let after = settle(&before, &renamed, &mut minted(100)).unwrap();
     let changes = Changes::between(&before, &after);
-    assert_eq!((changes.amendments.len(), changes.removals.len(), changes.grants.len()), (1, 0, 0));
+    assert_eq!((changes.amendments.len(), changes.removals.len(), changes.made.len()), (1, 0, 0));
     let mut moved = small();
     moved.grants[0].to = WantedGrantee::Caller(name("ana"));
     let changes = Changes::between(&before, &settle(&before, &moved, &mut minted(100)).unwrap());
-    assert_eq!((changes.amendments.len(), changes.removals.len(), changes.grants.len()), (0, 1, 1));
+    assert_eq!((changes.amendments.len(), changes.removals.len(), changes.made.len()), (0, 1, 1));
 }
 
 fn wish(text: &str) -> Wish {
@@ -529,6 +663,37 @@ fn a_test_that_does_not_hold_says_by_which_grant() {
     };
     assert_eq!(vend(3600), Vec::<String>::new());
     assert!(vend(7200)[0].contains("lives"));
+}
+
+#[test]
+fn grants_that_no_test_is_about_are_told() {
+    let state = settle(&State::default(), &small(), &mut minted(0)).unwrap();
+    let untouched = |expected: Vec<Expected>| {
+        let trial =
+            |expected| Trial { source: "t:1".into(), at: Timestamp::UNIX_EPOCH, known: Known::default(), expected };
+        let trials: Vec<_> = expected.into_iter().map(trial).collect();
+        let verdicts = judge(&state, &[storage()], &trials);
+        assert_eq!(verdicts.failed, []);
+        verdicts.untouched(&state, &name("platform")).into_iter().map(|(thing, _)| thing).collect::<Vec<_>>()
+    };
+    let who = |caller: &str| (name("acme"), name(caller));
+    let can = |caller: &str, text: &str| Expected::As { who: who(caller), can: vec![wish(text)], cannot: vec![] };
+    let cannot = |caller: &str, text: &str| Expected::As { who: who(caller), can: vec![], cannot: vec![wish(text)] };
+    let (daily, load) = ("grant/acme/daily".to_owned(), "grant/acme/load".to_owned());
+    assert_eq!(untouched(vec![]), [daily.clone(), load.clone()]);
+    // That someone cannot is true without any grant.
+    assert_eq!(untouched(vec![cannot("ana", "write s3://lake/flights/x")]), [daily.clone(), load.clone()]);
+    assert_eq!(untouched(vec![can("ana", "read s3://lake/flights/daily/x")]), [load]);
+    assert_eq!(untouched(vec![can("etl", "write s3://lake/flights/x")]), [daily]);
+    let vend = Expected::Vend {
+        who: who("ana"),
+        grant: name("daily"),
+        lifetime: Lifetime::secs(60),
+        lives: None,
+        paths: None,
+    };
+    assert_eq!(untouched(vec![vend, can("etl", "write s3://lake/flights/x")]), Vec::<String>::new());
+    assert_eq!(judge(&state, &[storage()], &[]).untouched(&state, &name("others")), []);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Tests of a policy: what callers can do and what not, asked of the rules that decide.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use crate::claims::Identity;
 use crate::conditions::Facts;
 use crate::grant::{Grant, Grantee};
 use crate::group::Group;
-use crate::id::{AccountId, CallerId, GroupId, TokenId};
+use crate::id::{AccountId, CallerId, GrantId, GroupId, TokenId};
 use crate::name::Name;
 use crate::nouns::policy_set::state::State;
-use crate::nouns::reach::{Extent, Keys, Place, Question};
+use crate::nouns::reach::{Answer, Extent, Keys, Place, Question};
 use crate::nouns::removal::Thing;
 use crate::policy;
 use crate::scope::{Action, Actions, Path, Paths};
@@ -93,11 +93,12 @@ impl Known {
         Facts { from: *from, session_name: session_name.as_deref(), external_id: external_id.as_deref() }
     }
 
-    fn question<'a>(&'a self, wish: &'a Wish, caller: Option<CallerId>, at: Timestamp) -> Question<'a> {
+    fn question<'a>(&'a self, wish: &'a Wish, caller: Option<&'a Caller>, at: Timestamp) -> Question<'a> {
         Question {
             actions: Some(Actions::of(&[wish.action])),
             place: Some(&wish.place),
-            caller,
+            caller: caller.map(|caller| caller.id),
+            name: caller.map(|caller| &caller.name),
             sessions: self.identity.as_slice(),
             identity: self.identity.as_deref(),
             facts: self.facts(),
@@ -135,11 +136,35 @@ struct Court<'a> {
     state: &'a State,
     storages: &'a [Arc<Storage>],
     snapshots: BTreeMap<AccountId, Arc<Snapshot>>,
+    touched: BTreeSet<GrantId>,
+}
+
+/// What came of tests.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Verdicts {
+    /// Those that do not hold.
+    pub failed: Vec<Failed>,
+    /// The grants by which someone `can`, or is given, what a test says.
+    pub touched: BTreeSet<GrantId>,
+}
+
+impl Verdicts {
+    /// The grants of a set that no test would miss, each with where it is written.
+    pub fn untouched(&self, state: &State, owner: &Name) -> Vec<(String, Box<str>)> {
+        let own = state.managed.iter().filter(|(_, known)| known.owner == *owner);
+        let untouched = own.filter(|(thing, _)| matches!(thing, Thing::Grant(id) if !self.touched.contains(id)));
+        untouched.filter_map(|(thing, known)| Some((state.address(thing)?, known.source.clone()))).collect()
+    }
 }
 
 /// Runs tests against a state; nothing where all hold.
 pub fn run(state: &State, storages: &[Arc<Storage>], trials: &[Trial]) -> Vec<Failed> {
-    let mut court = Court { state, storages, snapshots: BTreeMap::new() };
+    judge(state, storages, trials).failed
+}
+
+/// Runs tests against a state, and says which grants they are about.
+pub fn judge(state: &State, storages: &[Arc<Storage>], trials: &[Trial]) -> Verdicts {
+    let mut court = Court { state, storages, snapshots: BTreeMap::new(), touched: BTreeSet::new() };
     let mut failed = Vec::new();
     for Trial { source, at, known, expected } in trials {
         let when = (known, *at);
@@ -152,7 +177,7 @@ pub fn run(state: &State, storages: &[Arc<Storage>], trials: &[Trial]) -> Vec<Fa
         };
         failed.extend(found.into_iter().map(|said| Failed { source: source.clone(), said }));
     }
-    failed
+    Verdicts { failed, touched: court.touched }
 }
 
 impl Court<'_> {
@@ -207,7 +232,7 @@ impl Court<'_> {
         let name = format!("{}/{}", who.0, who.1);
         let mut failed = Vec::new();
         for wish in can {
-            match (open(&snapshot, &caller, wish, when), refusal(&snapshot, &caller, wish, when)) {
+            match (open(&snapshot, &caller, wish, when, &mut self.touched), refusal(&snapshot, &caller, wish, when)) {
                 (open, None) if open.contains_all(&wish.place.keys()) => {}
                 (open, _) if open.contains_all(&wish.place.keys()) && wish.place.key().is_none() => {}
                 (_, said) => {
@@ -217,11 +242,11 @@ impl Court<'_> {
             }
         }
         for wish in cannot {
-            let found = known.question(wish, Some(caller.id), at).answers(&snapshot, None);
-            let found = found.iter().find(|(grant, _)| grant.origin.share().is_none());
+            let question = known.question(wish, Some(&caller), at);
+            let found = question.answers(&snapshot, None).find(|answer| answer.grant.origin.share().is_none());
             let decided = wish.place.key().is_some() && refusal(&snapshot, &caller, wish, when).is_none();
             match found {
-                Some((grant, _)) => failed.push(format!("{name} can {}, by {}", wish.text, self.told(grant))),
+                Some(answer) => failed.push(format!("{name} can {}, by {}", wish.text, self.told(&answer.grant))),
                 None if decided => failed.push(format!("{name} can {}", wish.text)),
                 None => {}
             }
@@ -245,12 +270,22 @@ impl Court<'_> {
         for account in accounts {
             let Some(snapshot) = self.snapshot(account) else { continue };
             for wish in can {
-                for (grant, extent) in known.question(wish, None, at).answers(&snapshot, None) {
+                let question = known.question(wish, None, at);
+                for Answer { grant, extent, only: _ } in question.answers(&snapshot, None) {
+                    let template = snapshot.all_templates().find(|known| known.id == grant.id);
+                    let account_name = &snapshot.account().name;
+                    // A template opens something else to each.
+                    let opens = |own: &CallerRecord| {
+                        template.is_none_or(|own_template| {
+                            question.template(own_template, Some(&own.name), account_name).is_some()
+                        })
+                    };
                     let may = |known: &&CallerRecord| {
                         known.account == account
                             && !excepted.contains(&known.id)
                             && known.standing.served().is_ok()
                             && grant.is_for(known.id, &named_in(self.state, known.id))
+                            && opens(known)
                     };
                     let account = &snapshot.account().name;
                     let named = match grant.to {
@@ -301,27 +336,39 @@ impl Court<'_> {
             Ok(permit) => permit,
             Err(error) => return vec![format!("{}/{} is not given `{grant}`: {error}", who.0, who.1)],
         };
+        self.touched.extend(permit.because().grants.iter());
         let mut failed = Vec::new();
         let given = Lifetime::between(at, permit.until());
         if let Some(lives) = lives.filter(|lives| given != Some(*lives)) {
             let given = given.map(|given| given.to_string()).unwrap_or_default();
             failed.push(format!("what {}/{} is given of `{grant}` lives {given}, not {lives}", who.0, who.1));
         }
-        if let Some(paths) = paths.filter(|paths| **paths != *permit.scope().paths()) {
-            let (opens, wanted) = (written(permit.scope().paths()), written(paths));
+        let opened = permit.rights().parts().places();
+        if let Some(paths) = paths.filter(|paths| **paths != opened) {
+            let (opens, wanted) = (written(&opened), written(paths));
             failed.push(format!("what {}/{} is given of `{grant}` opens {opens}, not {wanted}", who.0, who.1));
         }
         failed
     }
 }
 
-/// The keys that a caller's grants open together for an action.
-fn open(snapshot: &Snapshot, caller: &Caller, wish: &Wish, (known, at): When<'_>) -> Keys {
-    let found = known.question(wish, Some(caller.id), at).answers(snapshot, None);
+/// The keys that a caller's grants open together for an action, and which those are.
+fn open(
+    snapshot: &Snapshot,
+    caller: &Caller,
+    wish: &Wish,
+    (known, at): When<'_>,
+    touched: &mut BTreeSet<GrantId>,
+) -> Keys {
+    let question = known.question(wish, Some(caller), at);
+    let found = question.answers(snapshot, None).map(|answer| answer.grant);
     found
-        .iter()
-        .filter(|(grant, _)| grant.origin.share().is_none() && grant.is_open(caller, &known.facts(), at))
-        .fold(Keys::NONE, |keys, (grant, _)| keys.union(&Keys::of(grant.scope.paths())))
+        .filter(|grant| grant.origin.share().is_none() && grant.is_open(caller, &known.facts(), at))
+        .inspect(|grant| {
+            touched.insert(grant.id);
+        })
+        .filter_map(|grant| grant.settled().ok())
+        .fold(Keys::NONE, |keys, grant| keys.union(&Keys::of(grant.scope.paths())))
 }
 
 /// The groups that a caller is a named member of.

@@ -9,7 +9,7 @@ mod tests;
 use crate::scope::{Path, Paths};
 
 pub use keys::Keys;
-pub use question::{Extent, Place, Question};
+pub use question::{Answer, Extent, Place, Question};
 
 /// What several grants cover together, of one bucket; nothing if there are none.
 pub fn together<'a>(paths: impl IntoIterator<Item = &'a Paths>) -> Option<Paths> {

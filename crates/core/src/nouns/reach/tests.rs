@@ -167,13 +167,13 @@ fn who_can_over_a_hundred_thousand_grants() {
         let place = Place::parse(place).unwrap();
         let actions = Some(Actions::of(&[Action::GetObject]));
         let question = Question { actions, place: Some(&place), caller, ..Question::default() };
-        question.answers(&snapshot, None)
+        question.answers(&snapshot, None).collect::<Vec<_>>()
     };
     let found = ask("s3://lake/jobs/7/4207/x", None);
-    assert_eq!(found.iter().map(|(grant, _)| grant.name.as_str()).collect::<Vec<_>>(), ["grant-004207"]);
+    assert_eq!(found.iter().map(|answer| answer.grant.name.as_str()).collect::<Vec<_>>(), ["grant-004207"]);
     assert_eq!(ask("s3://lake/jobs/7/42070", None).len(), 0);
     assert_eq!(ask("s3://lake/jobs/7/", None).len(), 1000);
-    assert!(ask("s3://lake/jobs/7/", None).iter().all(|(_, extent)| *extent == Extent::Part));
+    assert!(ask("s3://lake/jobs/7/", None).iter().all(|answer| answer.extent == Extent::Part));
     assert_eq!(ask("s3://lake/jobs/0/", Some(CallerId::from_bytes(id(1)))).len(), 100);
     assert_eq!(ask("s3://lake/jobs/7/4207/x", Some(CallerId::from_bytes(id(1)))).len(), 0);
     assert_eq!(ask("s3://lake/jobs/7/4207/x", Some(CallerId::from_bytes(id(4207)))).len(), 1);

@@ -4,35 +4,30 @@
 //! ([`Origin::Share`]), so that policy decides here as everywhere. Both change in one step.
 
 mod link;
-mod name;
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 
 pub use link::{LinkCode, LinkDigest, ProfileKind, ProfileLink};
-pub use name::SharedName;
 
 use crate::caller::Caller;
 use crate::error::{Error, Kind, Noun};
 use crate::field::Attribute;
 use crate::grant::{Grant, Grantee, Origin};
-use crate::id::{AccountId, CallerId, GrantId, ShareId, StorageId, TableId, TokenId};
+use crate::id::{AccountId, CallerId, GrantId, ShareId, TableId, TokenId};
 use crate::lease::Revoker;
-use crate::name::{BucketName, Name, shortened};
+use crate::name::Name;
 use crate::nouns::registry::TokenRecord;
-use crate::scope::{Action, Actions, MAX_KEY_BYTES, Path, Paths, Scope};
+use crate::nouns::table::{NewTable, SharedName, SharedTable, TableRoot};
+use crate::scope::{Action, Actions, Paths, Scope};
 use crate::time::Lifetime;
 use crate::token::{Maker, PlainToken};
-use crate::word::words;
 
-/// The most characters of a share's comment (same place).
+/// The most characters of a share's comment (Delta Sharing protocol, "List Shares").
 const COMMENT_CHARS: usize = 65_536;
-/// The most auxiliary locations of a table.
-const MOST_AUXILIARY: usize = 8;
 
 /// A share: a named collection of tables that a provider gives to recipients.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -61,146 +56,10 @@ pub fn comment(text: &str) -> Result<Box<str>, Error> {
     Ok(text.into())
 }
 
-/// The directory of a table, or an auxiliary one, in the table's bucket.
-///
-/// * not empty: the whole bucket is never a table
-/// * no slash at either end, no empty, `.` or `..` segment: what normalises it leaves it as it is
-/// * only characters that a URI carries as they are, so that the location written of it reads back as the same bytes
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TableRoot(Box<str>);
-
-impl TableRoot {
-    /// Reads a directory.
-    ///
-    /// # Errors
-    /// `Invalid` when it breaks one of the promises above.
-    pub fn parse(text: &str) -> Result<Self, Error> {
-        // RFC 3986, section 3.3: `pchar` without percent-encoding.
-        let carried = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/".contains(&byte);
-        let segments = text.split('/').all(|segment| !matches!(segment, "" | "." | ".."));
-        if text.len() > MAX_KEY_BYTES || !text.bytes().all(carried) || !segments {
-            return Err(Error::new(
-                Kind::Invalid,
-                format!(
-                    "`{}` cannot be a table's directory; one has letters, digits and `-._~!$&'()*+,;=:@`, single `/` between its parts and none at its ends",
-                    shortened(text)
-                ),
-            ));
-        }
-        Ok(Self(text.into()))
-    }
-
-    /// The directory, without a slash at its end.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Whether a key is the directory itself or lies below it.
-    pub fn holds(&self, key: &[u8]) -> bool {
-        key.strip_prefix(self.0.as_bytes()).is_some_and(|rest| rest.first().is_none_or(|byte| *byte == b'/'))
-    }
-
-    fn path(&self) -> Result<Path, Error> {
-        Path::directory(self.0.as_bytes())
-    }
-}
-
-impl fmt::Display for TableRoot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-impl fmt::Debug for TableRoot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}`", self.0)
-    }
-}
-
-words! {
-    /// How recipients may read a table.
-    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-    pub enum TableAccess {
-        /// By pre-signed URLs of its files.
-        Url => "url",
-        /// With keys to its directory.
-        Directory => "dir",
-        /// Either way.
-        Both => "both",
-    }
-}
-
-impl TableAccess {
-    /// Whether its files are handed out as URLs.
-    pub const fn by_url(self) -> bool {
-        matches!(self, Self::Url | Self::Both)
-    }
-
-    /// Whether keys to its directory are handed out.
-    pub const fn by_directory(self) -> bool {
-        matches!(self, Self::Directory | Self::Both)
-    }
-}
-
-words! {
-    /// Which versions of a table recipients may read.
-    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-    pub enum History {
-        /// Every one.
-        Shared => "shared",
-        /// Only the newest.
-        Latest => "latest",
-    }
-}
-
-words! {
-    /// What kind of table it is. Each API shows those that its clients can read.
-    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-    pub enum TableFormat {
-        /// A Delta table: its log is in `_delta_log`.
-        Delta => "delta",
-        /// An Iceberg table: its metadata is in `metadata`.
-        Iceberg => "iceberg",
-    }
-}
-
-/// A table in a share.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct SharedTable {
-    /// Its id.
-    pub id: TableId,
-    /// The share it is in.
-    pub share: ShareId,
-    /// The schema it is listed under.
-    pub schema: SharedName,
-    /// Its name, unique in its schema in whatever case.
-    pub name: SharedName,
-    /// The store it is in.
-    pub storage: StorageId,
-    /// Its bucket.
-    pub bucket: BucketName,
-    /// The directory that its `_delta_log` is in.
-    pub root: TableRoot,
-    /// Directories of the same bucket that hold files its log names absolutely.
-    pub auxiliary: Vec<TableRoot>,
-    /// How it may be read.
-    pub access: TableAccess,
-    /// Which versions of it may be read.
-    pub history: History,
-    /// What kind of table it is, if that is known, and if it is one alone.
-    pub format: Option<TableFormat>,
-}
+/// What a share lets its recipients do: read objects and list them.
+pub const READ: Actions = Actions::NONE.with(Action::GetObject).with(Action::ListBucket);
 
 impl SharedTable {
-    /// Whether it may be read by directory as a table of this kind, as far as is known.
-    pub fn is_directory_of(&self, format: TableFormat) -> bool {
-        self.access.by_directory() && self.may_be(format)
-    }
-
-    /// Whether it may be a table of this kind, as far as is known.
-    pub fn may_be(&self, format: TableFormat) -> bool {
-        self.format.is_none_or(|own| own == format)
-    }
-
     /// The grant that opens this table, and nothing else, to a recipient of its share.
     ///
     /// # Errors
@@ -220,7 +79,7 @@ impl SharedTable {
             to: *to,
             storage: self.storage,
             origin: Origin::Share(*share),
-            scope,
+            scope: scope.into(),
             max_lifetime: *max_lifetime,
             from: None,
             until: *until,
@@ -228,77 +87,6 @@ impl SharedTable {
         })
     }
 }
-
-/// A table to be put into a share.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct NewTable {
-    /// The schema it is listed under.
-    pub schema: SharedName,
-    /// Its name, unique in its schema in whatever case.
-    pub name: SharedName,
-    /// The storage it is in.
-    pub storage: StorageId,
-    /// Its bucket.
-    pub bucket: BucketName,
-    /// The directory that its `_delta_log` is in.
-    pub root: TableRoot,
-    /// Directories of the same bucket that hold files its log names absolutely.
-    pub auxiliary: Vec<TableRoot>,
-    /// How it may be read.
-    pub access: TableAccess,
-    /// Which versions of it may be read.
-    pub history: History,
-    /// What kind of table it is, if that is known, and if it is one alone.
-    pub format: Option<TableFormat>,
-}
-
-impl NewTable {
-    /// Refuses a table that promises what does not hold together.
-    ///
-    /// # Errors
-    /// `Invalid`.
-    pub fn check(&self) -> Result<(), Error> {
-        if self.access.by_directory() && self.history == History::Latest {
-            let said = "credentials for a table's directory open all its versions: share its history, or give access by `url` only";
-            return Err(Error::new(Kind::Invalid, said).at(Attribute::History));
-        }
-        if self.access.by_url() && self.format == Some(TableFormat::Iceberg) {
-            let said = "an Iceberg table is read with credentials for its directory: give access by `dir`";
-            return Err(Error::new(Kind::Invalid, said).at("access"));
-        }
-        let twice = |root: &&TableRoot| root.as_str().contains(['*', '~']);
-        if self.access.by_directory()
-            && let Some(root) = std::iter::once(&self.root).chain(&self.auxiliary).find(twice)
-        {
-            let said = format!(
-                "credentials for the directory `{root}` would be of no use: clients that read by directory encode `*` and `~` twice; give access by `url` only, or use a directory without them"
-            );
-            return Err(Error::new(Kind::Invalid, said).at(if *root == self.root {
-                Attribute::Root
-            } else {
-                Attribute::Auxiliary
-            }));
-        }
-        if self.auxiliary.len() > MOST_AUXILIARY {
-            let said = format!("a table has at most {MOST_AUXILIARY} auxiliary locations");
-            return Err(Error::new(Kind::Invalid, said).at(Attribute::Auxiliary));
-        }
-        Ok(())
-    }
-
-    /// The table in its share, once it has an id.
-    ///
-    /// # Errors
-    /// As [`NewTable::check`].
-    pub fn stored(self, id: TableId, share: ShareId) -> Result<SharedTable, Error> {
-        self.check()?;
-        let Self { schema, name, storage, bucket, root, auxiliary, access, history, format } = self;
-        Ok(SharedTable { id, share, schema, name, storage, bucket, root, auxiliary, access, history, format })
-    }
-}
-
-/// What a share lets its recipients do: read objects and list them.
-pub const READ: Actions = Actions::NONE.with(Action::GetObject).with(Action::ListBucket);
 
 /// Whom a share was given to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -509,18 +297,12 @@ pub fn no_share() -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
 
-    #[test]
-    fn roots_are_what_normalising_leaves_alone() {
-        for good in ["a", "tables/t1", "wh/db.db/t=1/x", "a:b@c", "_t"] {
-            assert!(TableRoot::parse(good).is_ok(), "{good}");
-        }
-        for bad in ["", "/", "a/", "/a", "a//b", "a/./b", "a/../b", "..", "a b", "a%20b", "a?b", "a#b", "ä", "a\\b"] {
-            assert!(TableRoot::parse(bad).is_err(), "{bad}");
-        }
-    }
+    use super::*;
+    use crate::id::StorageId;
+    use crate::name::BucketName;
+    use crate::nouns::table::{History, TableAccess};
 
     fn caller(of: u8) -> Caller {
         Caller {
@@ -606,24 +388,10 @@ mod tests {
             let inside = tail.is_empty() || tail.starts_with('/');
             for action in Action::ALL {
                 let reads = READ.contains(action);
-                prop_assert_eq!(grant.scope.covers("lake", key.as_bytes(), action), inside && reads);
+                prop_assert_eq!(grant.scope.scope().unwrap().covers("lake", key.as_bytes(), action), inside && reads);
             }
             prop_assert_eq!(table.root.holds(key.as_bytes()), inside);
             prop_assert_eq!(grant.origin, Origin::Share(table.share));
         }
-    }
-
-    #[test]
-    fn keys_to_a_directory_need_a_shared_history() {
-        let SharedTable { id: _, share: _, schema, name, storage, bucket, root, auxiliary, access, history, format } =
-            shared(1, "s", "t");
-        let mut table = NewTable { schema, name, storage, bucket, root, auxiliary, access, history, format };
-        table.check().unwrap();
-        table.history = History::Latest;
-        assert_eq!(table.check().unwrap_err().field(), Some("history"));
-        table.access = TableAccess::Url;
-        table.check().unwrap();
-        table.format = Some(TableFormat::Iceberg);
-        assert_eq!(table.check().unwrap_err().field(), Some("access"));
     }
 }

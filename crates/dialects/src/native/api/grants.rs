@@ -61,6 +61,9 @@ pub struct GrantRequest {
     /// `true` to mean the whole bucket.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub whole_bucket: Option<bool>,
+    /// `true`: the paths are a template, in which `{caller.name}`, `{account.name}` and `{claims./pointer}` are filled in for each caller.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub template: Option<bool>,
     /// `read` (if neither this nor `actions` is given), `write` or `read-write`.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub access: Option<Access>,
@@ -106,6 +109,9 @@ pub struct GrantChange {
     /// `true` to mean the whole bucket.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub whole_bucket: Option<bool>,
+    /// Whether the paths are a template, filled in for each caller; as it was if not given.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub template: Option<bool>,
     /// `read`, `write` or `read-write`.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub access: Option<Access>,

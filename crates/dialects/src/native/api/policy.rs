@@ -34,6 +34,9 @@ pub struct PolicyDocument {
     /// Datasets, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub datasets: BTreeMap<String, PolicyDataset>,
+    /// Identity providers, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub identity_providers: BTreeMap<String, PolicyIdentityProvider>,
     /// What must hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tests: Vec<PolicyTest>,
@@ -43,12 +46,15 @@ pub struct PolicyDocument {
 #[derive(Clone, Default, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyOwns {
-    /// Accounts, with their callers and grants.
+    /// Accounts, with their callers, groups and grants.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub accounts: Vec<String>,
     /// Datasets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub datasets: Vec<String>,
+    /// Identity providers, with their rules.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub identity_providers: Vec<String>,
 }
 
 /// An account.
@@ -64,6 +70,9 @@ pub struct PolicyAccount {
     /// Its callers, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub callers: BTreeMap<String, PolicyCaller>,
+    /// Its groups of callers, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub groups: BTreeMap<String, PolicyGroup>,
     /// Its grants, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub grants: BTreeMap<String, PolicyGrant>,
@@ -81,6 +90,91 @@ pub struct PolicyCaller {
     pub role: Option<String>,
 }
 
+/// A group of an account's callers.
+#[derive(Clone, Default, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyGroup {
+    /// The name it had before.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub was: Option<String>,
+    /// The callers that are in it, by name.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub members: Option<Vec<String>>,
+    /// The identity provider whose sessions are in it, by name, if they hold `claims`.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+    /// What a session's token has to claim, each `claim=value` or `claim=glob:eng-*`. All must hold; of several of one claim, any.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub claims: Option<Vec<String>>,
+}
+
+/// An identity provider, and which of its tokens become which caller.
+#[derive(Clone, Default, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyIdentityProvider {
+    /// The name it had before.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub was: Option<String>,
+    /// What kind it is: `github`, `gitlab`, `kubernetes`, `google`, `entra`, `okta`, `keycloak` or `other`; `other` if not given.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub preset: Option<String>,
+    /// What its tokens say that issued them (`iss`), byte for byte; known of `github`, `gitlab` and `google`.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
+    /// The audiences (`aud`) that its tokens are asked for; a token names one of them.
+    pub audiences: Vec<String>,
+    /// Where its keys are; as its discovery document says if not given.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub jwks_uri: Option<String>,
+    /// Its keys themselves, a JSON Web Key Set as text.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub jwks: Option<String>,
+    /// The clients (`azp`) whose tokens are taken; any if not given.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub parties: Option<Vec<String>>,
+    /// The claims that a subject is made of, `?` behind those that may be missing; as is usual for the kind if not given.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Vec<String>>,
+    /// How it may sign; all that are taken if not given.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub algorithms: Option<Vec<String>>,
+    /// By how much its clock may differ; `60s` if not given, at most `5m`.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub leeway: Option<String>,
+    /// How old a token may be that says when it was issued; `1d` if not given.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<String>,
+    /// The public client as which people log in there; nobody does if not given. It is one of the audiences.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub login_client_id: Option<String>,
+    /// The scopes that a login asks for; `openid` and `offline_access` if not given.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub login_scopes: Option<Vec<String>>,
+    /// Its rules, in the order they are tried; without one its tokens let in nobody.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<PolicyTrustRule>,
+}
+
+/// Which tokens of an identity provider become which caller.
+#[derive(Clone, Default, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyTrustRule {
+    /// Its name, unique among its provider's.
+    pub name: String,
+    /// The name of the caller's account.
+    pub account: String,
+    /// The caller that a token becomes: a name, or one with one placeholder, `ci-{repository_id}` or `{subject}`.
+    pub caller: String,
+    /// What the token has to claim, each `claim=value` or `claim=glob:refs/tags/*`. All must hold; of several of one claim, any.
+    pub claims: Vec<String>,
+    /// The caller's role; `member` if not given.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    /// For how long from its first use what is vended to the token may live, even if the token ends sooner; at most `12h`.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub outlive: Option<String>,
+}
+
 /// A grant.
 #[derive(Clone, Default, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -88,7 +182,7 @@ pub struct PolicyGrant {
     /// The name it had before.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub was: Option<String>,
-    /// Whom it is for, as `caller:NAME` or `group:NAME`; the group is made by API. Either this or `everyone`.
+    /// Whom it is for, as `caller:NAME` or `group:NAME`. Either this or `everyone`.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub to: Option<Vec<String>>,
     /// `true`: for every caller of the account.
@@ -112,6 +206,9 @@ pub struct PolicyGrant {
     /// `true` to mean the whole bucket.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub whole_bucket: Option<bool>,
+    /// `true`: the paths are a template, in which `{caller.name}`, `{account.name}` and `{claims./pointer}` are filled in for each caller.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub template: Option<bool>,
     /// `read` (if neither this nor `actions` is given), `write` or `read-write`.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub access: Option<Access>,
@@ -248,6 +345,9 @@ pub struct PolicyPlanRequest {
     /// File and line of each thing (`grant/acme/daily`) and each test (`test/0`).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sources: BTreeMap<String, String>,
+    /// With the grants that no test is about.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub coverage: bool,
 }
 
 /// A document to be applied.
@@ -264,6 +364,10 @@ pub struct PolicyApplyRequest {
     /// How many things may be removed; 0 if not given.
     #[serde(default)]
     pub confirm_deletes: u32,
+    /// `true` to let what was vended live on that has more than is left, where it may: what is vended to a caller or session that goes never
+    /// does.
+    #[serde(default)]
+    pub keep_leases: bool,
     /// What the ledger says of it: a commit, a reason.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,

@@ -34,15 +34,16 @@ pub struct TableRequest {
     /// Directories of the same bucket that hold files its log names absolutely; at most 8.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub auxiliary: Vec<String>,
-    /// How recipients read it: `url`, `dir` or `both`. If not given, `both`; of an Iceberg table, and of a storage that is not
-    /// behind our own endpoint, `dir`, the only one there is.
+    /// How recipients read it: `url`, `dir` or `both`. If not given, `both`; of a storage that is not behind our own endpoint `dir`.
+    /// An Iceberg table and a volume have `dir` alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access: Option<String>,
     /// Which versions they may read: `shared` (all; if not given) or `latest`. Credentials for the directory open all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub history: Option<String>,
-    /// What kind of table it is: `delta` or `iceberg`. If not given, what the server finds there. Delta Sharing and Unity Catalog show
-    /// those of Delta, Iceberg's catalog those of Iceberg; where it is not known, or both, all do.
+    /// What kind of table it is: `delta` or `iceberg`; or `volume`, for a directory of any files. If not given, what the server finds
+    /// there. Delta Sharing and Unity Catalog show those of Delta, Iceberg's catalog those of Iceberg; where it is not known, or both, all
+    /// do. A volume is shown by OpenSharing alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,
     /// `true` to add it without a look at whether there is a table; `false` if not given.

@@ -2,7 +2,12 @@
 
 mod plan;
 mod read;
+mod said;
+mod trust;
 mod write;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -16,7 +21,7 @@ use valetkey_core::error::Noun;
 use valetkey_core::id::{ProviderId, StorageId};
 use valetkey_core::name::{BucketName, Name, shortened};
 use valetkey_core::nouns::identity::IdentityProvider;
-use valetkey_core::nouns::policy_set::{Application, Changes, Managed, Owns, Problem, State, Wanted, run, settle};
+use valetkey_core::nouns::policy_set::{Application, Changes, Managed, Owns, Problem, State, Wanted, judge, settle};
 use valetkey_core::nouns::removal::Thing;
 use valetkey_core::nouns::storage_admin::StorageAdmin;
 use valetkey_core::scope::{Path, Scope};
@@ -43,6 +48,8 @@ struct Known<'a> {
     datasets: HashMap<Name, (BucketName, Path)>,
     providers: Arc<[Arc<IdentityProvider>]>,
     admin: &'a dyn StorageAdmin,
+    native: &'a Native,
+    now: Timestamp,
 }
 
 impl Ground for Known<'_> {
@@ -57,6 +64,14 @@ impl Ground for Known<'_> {
 
     fn provider(&self, name: &str) -> Result<ProviderId, Error> {
         provider_named(&self.providers, name)
+    }
+
+    fn new_provider(&self, _: &str) -> ProviderId {
+        ProviderId::from_bytes(self.native.minted(self.now))
+    }
+
+    fn trusts(&self, provider: &IdentityProvider) -> Result<(), Error> {
+        self.native.trusts(provider)
     }
 
     fn dataset(&self, name: &Name) -> Option<(BucketName, Path)> {
@@ -100,23 +115,20 @@ impl Native {
         let datasets = datasets.iter().map(|one| (one.name.clone(), (one.bucket.clone(), one.path.clone())));
         let providers = self.shared.identities.identity_providers().await?;
         let (storages_of, datasets) = (buckets.collect(), datasets.collect());
-        let ground = Known { storages: storages_of, datasets, providers, admin: &*self.stores };
+        let ground =
+            Known { storages: storages_of, datasets, providers, admin: &*self.stores, native: self, now: call.now };
         let read = read::read(document, sources, &ground, call.now);
         let (wanted, trials) = read.map_err(|problems| refused(&problems))?;
         let before = registry.policy_state(&wanted.owner, &wanted.owns).await?;
-        let mut mint = || AccountIdBytes::mint(self, call);
+        let mut mint = || self.minted(call.now);
         let after = settle(&before, &wanted, &mut mint).map_err(|problems| refused(&problems))?;
         let longest = storages.iter().map(|storage| (storage.id, storage.max_lifetime)).collect();
         Ok(Planned { before, after, wanted, trials, storages, longest })
     }
-}
 
-/// Ids are made like those of everything else.
-struct AccountIdBytes;
-
-impl AccountIdBytes {
-    fn mint(native: &Native, call: &Call) -> [u8; 16] {
-        valetkey_core::id::AccountId::new(call.now, random_10(&*native.shared.entropy)).to_bytes()
+    /// Ids are made like those of everything else.
+    fn minted(&self, now: Timestamp) -> [u8; 16] {
+        valetkey_core::id::AccountId::new(now, random_10(&*self.shared.entropy)).to_bytes()
     }
 }
 
@@ -143,10 +155,17 @@ impl Ground for Anywhere {
     }
 
     fn provider(&self, name: &str) -> Result<ProviderId, Error> {
+        Ok(self.new_provider(name))
+    }
+
+    fn new_provider(&self, name: &str) -> ProviderId {
         // Another one for each name, and that is all that tests ask.
         let digest = Sha256::digest(name.as_bytes());
-        let id = digest.first_chunk().ok_or_else(|| Error::internal("a digest is too short"))?;
-        Ok(ProviderId::from_bytes(*id))
+        ProviderId::from_bytes(digest.first_chunk().copied().unwrap_or_default())
+    }
+
+    fn trusts(&self, _: &IdentityProvider) -> Result<(), Error> {
+        Ok(())
     }
 
     fn dataset(&self, _: &Name) -> Option<(BucketName, Path)> {
@@ -171,7 +190,16 @@ fn without_foreign_datasets(document: &PolicyDocument) -> PolicyDocument {
 /// Where something is said, and what is wrong with it.
 type Said = (String, String);
 
-/// Checks a document without a server, and runs its tests against it alone. Answers with the tests that do not hold.
+/// What came of a document's tests without a server.
+#[derive(Debug)]
+pub struct Offline {
+    /// The tests that do not hold: where each is written, and what is otherwise.
+    pub failed: Vec<(String, String)>,
+    /// The grants that no test is about, and where each is written.
+    pub untested: Vec<(String, String)>,
+}
+
+/// Checks a document without a server, and runs its tests against it alone.
 ///
 /// # Errors
 /// All that is wrong with it.
@@ -179,7 +207,7 @@ pub fn offline_policy(
     document: &PolicyDocument,
     sources: &BTreeMap<String, String>,
     now: Timestamp,
-) -> Result<Vec<Said>, Vec<Said>> {
+) -> Result<Offline, Vec<Said>> {
     let told = |problems: Vec<Problem>| -> Vec<Said> {
         problems.into_iter().map(|one| (String::from(one.source), one.said)).collect()
     };
@@ -196,8 +224,12 @@ pub fn offline_policy(
     let state = settle(&State::default(), &wanted, &mut mint).map_err(told)?;
     let bucket = BucketName::parse("anywhere").map_err(|error| vec![(String::new(), error.to_string())])?;
     let storage = Anywhere.storage(&bucket).map_err(|error| vec![(String::new(), error.to_string())])?;
-    let failed = run(&state, &[Arc::new(storage)], &trials);
-    Ok(failed.into_iter().map(|one| (String::from(one.source), one.said)).collect())
+    let judged = judge(&state, &[Arc::new(storage)], &trials);
+    let untested = judged.untouched(&state, &wanted.owner);
+    Ok(Offline {
+        failed: judged.failed.into_iter().map(|one| (String::from(one.source), one.said)).collect(),
+        untested: untested.into_iter().map(|(thing, source)| (thing, source.into())).collect(),
+    })
 }
 
 /// Says what applying a document would change: things, access, leases, and whether its tests hold. For operators.
@@ -206,9 +238,10 @@ pub fn offline_policy(
     (status = "4XX", description = "A refusal", body = Refusal<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn plan(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    let PolicyPlanRequest { document, sources } = json(&call.body)?;
-    let planned = native.planned(&call, &document, &sources).await?;
-    Reply::json(&native.told(&planned, call.now).await?)
+    let PolicyPlanRequest { document, sources, coverage } = json(&call.body)?;
+    let place = native.looking(&call).await?;
+    let planned = place.in_time(native.planned(&call, &document, &sources)).await?;
+    Reply::json(&native.told(&place, planned, coverage, call.now).await?)
 }
 
 /// What was applied.
@@ -234,13 +267,14 @@ pub(super) struct PolicyApplied {
     (status = "4XX", description = "A refusal", body = Refusal<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn apply(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
-    let PolicyApplyRequest { document, sources, revision, confirm_deletes, message } = json(&call.body)?;
+    let PolicyApplyRequest { document, sources, revision, confirm_deletes, keep_leases, message } = json(&call.body)?;
     let message = wire::words(message.unwrap_or_default(), "message", 500)?;
+    let _place = native.looking(&call).await?;
     let planned = native.planned(&call, &document, &sources).await?;
     if planned.before.revision() != revision {
         return Err(valetkey_core::nouns::policy_set::moved());
     }
-    if let Some(failed) = planned.failed().first() {
+    if let Some(failed) = planned.judged().failed.first() {
         let said = format!("a test does not hold: {}: {}", failed.source, failed.said);
         return Err(Error::new(Kind::Invalid, said).at("tests"));
     }
@@ -259,13 +293,10 @@ pub(super) async fn apply(native: Arc<Native>, call: Call, authority: Authority)
             *known = Managed { applied: applied.into(), ..known.clone() };
         }
     }
-    let counts = (
-        changes.accounts.len() + changes.callers.len() + changes.datasets.len() + changes.grants.len(),
-        changes.amendments.len(),
-    );
+    let counts = (changes.made.len(), changes.amendments.len());
     let about = format!("{} made, {} changed, {going} removed {message}", counts.0, counts.1).trim_end().to_owned();
     let Wanted { owner, owns, .. } = wanted;
-    let what = Application { owner, owns, revision, changes, managed: after.managed, about };
+    let what = Application { owner, owns, revision, changes, managed: after.managed, keep_leases, about };
     let by = valetkey_core::lease::Revoker { at: native.shared.vending.now(), ..authority.by() };
     let leases_ended = native.shared.registry.by(authority).apply_policy(&what, by).await?;
     let revision = native.shared.registry.policy_state(&what.owner, &what.owns).await?.revision();
@@ -378,23 +409,19 @@ pub(super) struct PolicyOwned {
 pub(super) async fn own(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
     let PolicyOwnerRequest { owner, things } = json(&call.body)?;
     let owner = owner.map(|text| wire::named::<Name>(&text, "owner")).transpose()?;
-    let everything = Owns { accounts: ["*".into()].into(), datasets: ["*".into()].into() };
+    let everything = Owns::everything();
     let nobody = Name::parse("nobody")?;
     let state = native.shared.registry.policy_state(owner.as_ref().unwrap_or(&nobody), &everything).await?;
     let by_address: BTreeMap<String, Thing> =
-        state.things().filter_map(|one| Some((state.address(&one)?, one))).collect();
+        state.things().into_iter().filter_map(|one| Some((state.address(&one)?, one))).collect();
     let mut meant: BTreeMap<String, Thing> = BTreeMap::new();
     for text in &things {
         let all = text.strip_prefix("account/").and_then(|rest| rest.strip_suffix("/*"));
         let found: Vec<_> = match all {
-            Some(account) => by_address
-                .iter()
-                .filter(|(address, _)| {
-                    **address == format!("account/{account}")
-                        || address.starts_with(&format!("caller/{account}/"))
-                        || address.starts_with(&format!("grant/{account}/"))
-                })
-                .collect(),
+            Some(account) => {
+                let of = |one: &Thing| state.account_of(one).and_then(|id| state.account_name(id));
+                by_address.iter().filter(|(_, one)| of(one).is_some_and(|name| name.as_str() == account)).collect()
+            }
             None => by_address.get_key_value(text).into_iter().collect(),
         };
         if found.is_empty() {

@@ -7,8 +7,11 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 use valetkey_core::Error;
-use valetkey_core::grant::Grant;
-use valetkey_core::nouns::policy_set::{Changes, State, Trial, Wanted, differences, run};
+use valetkey_core::grant::{Grant, Grantee};
+use valetkey_core::group::Group;
+use valetkey_core::id::GroupId;
+use valetkey_core::lease::Lease;
+use valetkey_core::nouns::policy_set::{Changes, Failed, State, Trial, Verdicts, Wanted, differences, judge};
 use valetkey_core::nouns::registry::LeaseFilter;
 use valetkey_core::nouns::removal::{Amendment, Thing};
 use valetkey_core::storage::Storage;
@@ -16,6 +19,7 @@ use valetkey_core::storage::Storage;
 use super::super::preview::{AccessChange, access};
 use super::super::state::Native;
 use super::write::{self, Longest};
+use crate::edge::{Place, Stop};
 
 /// A field that changes.
 #[derive(Serialize, ToSchema)]
@@ -52,6 +56,15 @@ pub(super) struct FailedTest {
     pub(super) said: String,
 }
 
+/// A grant by which no test says that someone can do something, or is given something.
+#[derive(Serialize, ToSchema)]
+pub(super) struct UntestedGrant {
+    /// The grant: `grant/acme/daily`.
+    thing: String,
+    /// Where it is written.
+    source: String,
+}
+
 /// Live leases that end.
 #[derive(Serialize, ToSchema)]
 pub(super) struct PlannedLeases {
@@ -80,6 +93,9 @@ pub(super) struct PolicyPlan {
     tests: usize,
     /// Those that do not hold.
     failed: Vec<FailedTest>,
+    /// The set's grants that no test is about, if that was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    untested: Option<Vec<UntestedGrant>>,
 }
 
 /// The most leases of an account that a plan looks at.
@@ -96,49 +112,69 @@ pub(super) struct Planned {
 }
 
 impl Planned {
-    /// The tests that do not hold.
-    pub(super) fn failed(&self) -> Vec<FailedTest> {
-        let failed = run(&self.after, &self.storages, &self.trials);
-        failed.into_iter().map(|one| FailedTest { source: one.source.into(), said: one.said }).collect()
+    /// What came of its tests.
+    pub(super) fn judged(&self) -> Verdicts {
+        judge(&self.after, &self.storages, &self.trials)
     }
 }
 
 impl Native {
-    pub(super) async fn told(&self, planned: &Planned, now: Timestamp) -> Result<PolicyPlan, Error> {
-        let Planned { before, after, wanted, trials, storages: _, longest } = planned;
-        let changes = Changes::between(before, after);
+    /// What is planned.
+    pub(super) async fn told(
+        &self,
+        place: &Place,
+        planned: Planned,
+        coverage: bool,
+        now: Timestamp,
+    ) -> Result<PolicyPlan, Error> {
+        let planned = Arc::new(planned);
+        let own = Arc::clone(&planned);
+        let work = move |_: &Stop| {
+            let Planned { before, after, longest, .. } = &*own;
+            let changes = Changes::between(before, after);
+            let shown = objects(before, after, &changes, longest)?;
+            Ok((changes, shown, differences(before, after, now).iter().map(access).collect(), own.judged()))
+        };
+        let (changes, objects, access, judged) = place.work(work).await?;
+        let Planned { before, after, wanted, trials, .. } = &*planned;
+        let untested = coverage.then(|| {
+            let untouched = judged.untouched(after, &wanted.owner);
+            untouched.into_iter().map(|(thing, source)| UntestedGrant { thing, source: source.into() }).collect()
+        });
+        let failed = |one: Failed| FailedTest { source: one.source.into(), said: one.said };
         Ok(PolicyPlan {
             owner: wanted.owner.to_string(),
             revision: before.revision(),
-            objects: objects(before, after, &changes, longest)?,
+            objects,
             removals: changes.removals.len(),
-            access: differences(before, after, now).iter().map(access).collect(),
+            access,
             leases: self.ending(before, &changes, now).await?,
             tests: trials.len(),
-            failed: planned.failed(),
+            failed: judged.failed.into_iter().map(failed).collect(),
+            untested,
         })
     }
 
     /// The live leases that changes would end.
     async fn ending(&self, before: &State, changes: &Changes, now: Timestamp) -> Result<PlannedLeases, Error> {
         let mut told = PlannedLeases { ended: 0, at_least: false };
-        let narrowed: Vec<(&Amendment, &Grant)> = changes
-            .amendments
-            .iter()
-            .filter_map(|change| match change {
-                Amendment::Grant(grant) => before.grants.get(&grant.id).map(|was| (change, was)),
-                Amendment::Account(_)
-                | Amendment::Caller { .. }
-                | Amendment::Token { .. }
-                | Amendment::Group(_)
-                | Amendment::Dataset(_)
-                | Amendment::Workspace { .. }
-                | Amendment::IdentityProvider(_)
-                | Amendment::RequestRule(_) => None,
-            })
-            .filter(|(change, was)| change.narrows(was, now))
-            .collect();
-        if narrowed.is_empty() && changes.removals.is_empty() {
+        let mut narrowed: Vec<(&Amendment, &Grant)> = Vec::new();
+        let mut left: Vec<(&Group, &Group)> = Vec::new();
+        for change in &changes.amendments {
+            if let Amendment::Grant(grant) = change {
+                narrowed.extend(
+                    before.grants.get(&grant.id).filter(|was| change.narrows(was, now)).map(|was| (change, was)),
+                );
+            } else if let Amendment::Group(group) = change {
+                left.extend(before.groups.get(&group.id).map(|was| (was, &**group)));
+            } else if let Amendment::IdentityProvider(_) = change {
+                told.ended += self.shared.registry.preview(change, now).await?;
+            }
+        }
+        for thing in changes.removals.iter().filter(|thing| matches!(thing, Thing::IdentityProvider(_))) {
+            told.ended += self.shared.registry.plan(thing).await?.leases;
+        }
+        if narrowed.is_empty() && left.is_empty() && changes.removals.is_empty() {
             return Ok(told);
         }
         let gone = |thing: &Thing| changes.removals.contains(thing);
@@ -157,6 +193,7 @@ impl Native {
                     || gone(&Thing::Caller(lease.caller))
                     || lease.grants.iter().any(|grant| gone(&Thing::Grant(*grant)))
                     || narrowed.iter().any(|(change, was)| change.ends(Some(was), lease, None, now))
+                    || left.iter().any(|(was, is)| is.leaves(was, lease.caller) && opened(before, lease, was.id))
             });
             told.ended += u64::try_from(ends.count()).unwrap_or(u64::MAX);
         }
@@ -164,28 +201,20 @@ impl Native {
     }
 }
 
+/// Whether a lease was opened by a grant to a group.
+fn opened(state: &State, lease: &Lease, group: GroupId) -> bool {
+    let to = |grant| state.grants.get(grant).is_some_and(|grant| grant.to == Grantee::Group(group));
+    lease.grants.iter().any(to)
+}
+
 /// Every thing that changes, in the order of their addresses.
 fn objects(before: &State, after: &State, changes: &Changes, longest: &Longest) -> Result<Vec<ThingChange>, Error> {
     let mut found = Vec::new();
-    let made = changes.accounts.iter().map(|one| Thing::Account(one.id));
-    let made = made.chain(changes.callers.iter().map(|one| Thing::Caller(one.id)));
-    let made = made.chain(changes.datasets.iter().map(|one| Thing::Dataset(one.id)));
-    for one in made.chain(changes.grants.iter().map(|one| Thing::Grant(one.id))) {
-        found.push(thing("create", before, after, &one, longest)?);
+    for one in &changes.made {
+        found.push(thing("create", before, after, &one.thing(), longest)?);
     }
     for change in &changes.amendments {
-        let one = match change {
-            Amendment::Account(account) => Thing::Account(account.id),
-            Amendment::Caller { id, .. } => Thing::Caller(*id),
-            Amendment::Grant(grant) => Thing::Grant(grant.id),
-            Amendment::Dataset(dataset) => Thing::Dataset(dataset.id),
-            Amendment::Group(_)
-            | Amendment::Token { .. }
-            | Amendment::Workspace { .. }
-            | Amendment::IdentityProvider(_)
-            | Amendment::RequestRule(_) => continue,
-        };
-        found.push(thing("change", before, after, &one, longest)?);
+        found.push(thing("change", before, after, &change.thing(), longest)?);
     }
     for one in &changes.removals {
         found.push(thing("remove", before, after, one, longest)?);

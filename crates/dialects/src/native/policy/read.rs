@@ -4,28 +4,34 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use valetkey_core::Error;
 use valetkey_core::account::Metering;
 use valetkey_core::caller::Role;
 use valetkey_core::claims::{Claims, Identity};
-use valetkey_core::grant::Grant;
+use valetkey_core::grant::{Grant, check_template};
+use valetkey_core::group::ByClaim;
 use valetkey_core::id::{ProviderId, StorageId};
 use valetkey_core::name::{BucketName, Name, shortened};
 use valetkey_core::nouns::dataset::{NewDataset, Newest};
+use valetkey_core::nouns::identity::IdentityProvider;
 use valetkey_core::nouns::policy_set::{
     Expected, Known, Owns, Problem, Trial, Wanted, WantedAccount, WantedCaller, WantedDataset, WantedGrant,
-    WantedGrantee, Wish,
+    WantedGrantee, WantedGroup, Wish,
 };
 use valetkey_core::nouns::reach::Place;
 use valetkey_core::scope::{Action, Path, Paths, Scope};
 use valetkey_core::storage::Storage;
+use valetkey_core::template::Opens;
 use valetkey_core::time::Lifetime;
-use valetkey_core::{Error, Kind};
 
 use super::super::api::policy::{
-    PolicyAccount, PolicyDataset, PolicyDocument, PolicyExpect, PolicyGrant, PolicyTest, PolicyVend, VERSION, seconds,
+    PolicyAccount, PolicyDataset, PolicyDocument, PolicyExpect, PolicyGrant, PolicyGroup, PolicyTest, PolicyVend,
+    VERSION, seconds,
 };
 use super::super::scopes::{PathRequest, action, wish};
-use super::super::{conditions, wire};
+use super::super::{conditions, groups, wire};
+use super::said::{invalid, not_a_length, was};
+use super::trust;
 
 /// The storages of buckets, and whether one can express a scope.
 pub(super) trait Ground {
@@ -35,6 +41,10 @@ pub(super) trait Ground {
     fn can_express(&self, storage: &Storage, scope: &Scope) -> Result<(), Error>;
     /// The identity provider of this name.
     fn provider(&self, name: &str) -> Result<ProviderId, Error>;
+    /// The id of one that is to be made.
+    fn new_provider(&self, name: &str) -> ProviderId;
+    /// Refuses one that this server could not take tokens of.
+    fn trusts(&self, provider: &IdentityProvider) -> Result<(), Error>;
     /// Where a dataset is that the document does not say itself.
     fn dataset(&self, name: &Name) -> Option<(BucketName, Path)>;
 }
@@ -47,6 +57,8 @@ struct Reading<'a> {
     sources: &'a Sources,
     problems: Vec<Problem>,
     datasets: HashMap<Name, (BucketName, Path)>,
+    /// The ids of the identity providers that the document says.
+    providers: HashMap<String, ProviderId>,
     now: Timestamp,
 }
 
@@ -60,7 +72,8 @@ pub(super) fn read(
     ground: &dyn Ground,
     now: Timestamp,
 ) -> Result<(Wanted, Vec<Trial>), Vec<Problem>> {
-    let mut reading = Reading { ground, sources, problems: Vec::new(), datasets: HashMap::new(), now };
+    let mut reading =
+        Reading { ground, sources, problems: Vec::new(), datasets: HashMap::new(), providers: HashMap::new(), now };
     let wanted = reading.whole(document);
     let trials: Vec<Trial> =
         document.tests.iter().enumerate().filter_map(|(at, test)| reading.trial(at, test)).collect();
@@ -70,24 +83,18 @@ pub(super) fn read(
     }
 }
 
-fn invalid(said: impl Into<String>, field: &'static str) -> Error {
-    Error::new(Kind::Invalid, said.into()).at(field)
-}
-
 fn length(text: &str, field: &'static str) -> Result<Lifetime, Error> {
-    let secs = seconds(text).ok_or_else(|| {
-        invalid(format!("`{}` is not a length of time; one is written 90s, 15m, 12h or 7d", shortened(text)), field)
-    })?;
+    let secs = seconds(text).ok_or_else(|| not_a_length(text, field))?;
     Lifetime::parse(i64::from(secs)).map_err(|error| error.at(field))
-}
-
-fn was(text: Option<&String>) -> Result<Option<Name>, Error> {
-    text.map(|text| wire::named(text, "was")).transpose()
 }
 
 /// A refusal of paths by the name that their field has in files.
 fn as_files_say(error: Error) -> Error {
     if error.field() == Some("prefixes") { error.at("directories") } else { error }
+}
+
+fn no_provider(name: &str) -> Error {
+    invalid(format!("there is no identity provider `{}`", shortened(name)), "provider")
 }
 
 /// A caller, as `account/name`.
@@ -115,13 +122,17 @@ impl Reading<'_> {
     }
 
     fn whole(&mut self, document: &PolicyDocument) -> Option<Wanted> {
-        let PolicyDocument { version, owner, owns, prune, accounts, datasets, tests: _ } = document;
+        let PolicyDocument { version, owner, owns, prune, accounts, datasets, identity_providers, tests: _ } = document;
         if version != VERSION {
             let said = format!("`{}` is not a version that is known here; it is `{VERSION}`", shortened(version));
             self.noted::<()>("version", Err(invalid(said, "version")));
         }
         let set = |list: &[String]| list.iter().map(|text| text.as_str().into()).collect();
-        let owns = Owns { accounts: set(&owns.accounts), datasets: set(&owns.datasets) };
+        let owns = Owns {
+            accounts: set(&owns.accounts),
+            datasets: set(&owns.datasets),
+            providers: set(&owns.identity_providers),
+        };
         let checked = owns.check();
         self.noted("owns", checked);
         let owner = self.noted("owner", wire::named::<Name>(owner, "owner"));
@@ -130,11 +141,24 @@ impl Reading<'_> {
             owns,
             prune: prune.unwrap_or(true),
             assumes_groups: false,
+            at: self.now,
             accounts: Vec::new(),
             callers: Vec::new(),
-            grants: Vec::new(),
             datasets: Vec::new(),
+            providers: Vec::new(),
+            groups: Vec::new(),
+            grants: Vec::new(),
         };
+        // First: what else is said may name one.
+        for (name, provider) in identity_providers {
+            let was = provider.was.as_deref().and_then(|was| self.ground.provider(was).ok());
+            let id = self.ground.provider(name).ok().or(was).unwrap_or_else(|| self.ground.new_provider(name));
+            self.providers.insert(name.clone(), id);
+            let address = format!("identity_provider/{name}");
+            let read = trust::read(name, provider, id, self.source(&address));
+            let read = read.and_then(|own| self.ground.trusts(&own.provider).map(|()| own));
+            wanted.providers.extend(self.noted(&address, read));
+        }
         for (name, dataset) in datasets {
             let address = format!("dataset/{name}");
             let read = self.dataset(name, dataset, &address);
@@ -147,7 +171,7 @@ impl Reading<'_> {
     }
 
     fn account(&mut self, text: &str, account: &PolicyAccount, wanted: &mut Wanted) {
-        let PolicyAccount { was: before, credits_per_vend, callers, grants } = account;
+        let PolicyAccount { was: before, credits_per_vend, callers, groups, grants } = account;
         let address = format!("account/{text}");
         let Some(name) = self.noted(&address, wire::named::<Name>(text, "accounts")) else { return };
         let Some(before) = self.noted(&address, was(before.as_ref())) else { return };
@@ -170,6 +194,11 @@ impl Reading<'_> {
             let read = read();
             wanted.callers.extend(self.noted(&address, read));
         }
+        for (text, group) in groups {
+            let address = format!("group/{name}/{text}");
+            let read = self.group(&name, text, group, &address);
+            wanted.groups.extend(self.noted(&address, read));
+        }
         for (text, grant) in grants {
             let address = format!("grant/{name}/{text}");
             let read = self.grant(&name, text, grant, &address);
@@ -177,9 +206,34 @@ impl Reading<'_> {
         }
     }
 
+    /// The identity provider of this name: one that the document says, or another.
+    fn provider(&self, name: &str) -> Result<ProviderId, Error> {
+        self.providers.get(name).copied().map_or_else(|| self.ground.provider(name), Ok)
+    }
+
+    fn group(&self, account: &Name, text: &str, group: &PolicyGroup, address: &str) -> Result<WantedGroup, Error> {
+        let PolicyGroup { was: before, members, provider, claims } = group;
+        let by_claim = match (provider, claims) {
+            (None, None) => None,
+            (Some(provider), Some(claims)) => {
+                let provider = self.provider(provider).map_err(|_| no_provider(provider))?;
+                Some(ByClaim { provider, conditions: groups::conditions(claims)? })
+            }
+            (Some(_), None) | (None, Some(_)) => return Err(groups::unpaired()),
+        };
+        Ok(WantedGroup {
+            account: account.clone(),
+            name: wire::named(text, "groups")?,
+            was: was(before.as_ref())?,
+            members: members.iter().flatten().map(|text| wire::named(text, "members")).collect::<Result<_, _>>()?,
+            by_claim,
+            source: self.source(address),
+        })
+    }
+
     fn grant(&self, account: &Name, text: &str, grant: &PolicyGrant, address: &str) -> Result<WantedGrant, Error> {
         let PolicyGrant { was: before, to, everyone, dataset, bucket, directories, objects, raw_prefixes, .. } = grant;
-        let PolicyGrant { whole_bucket, access, actions, max_ttl, from, until, conditions, .. } = grant;
+        let PolicyGrant { whole_bucket, template, access, actions, max_ttl, from, until, conditions, .. } = grant;
         let to = grantee(to.as_deref(), *everyone)?;
         let dataset = dataset.as_deref().map(|text| wire::named::<Name>(text, "dataset")).transpose()?;
         let paths = PathRequest {
@@ -199,13 +253,14 @@ impl Reading<'_> {
             return Err(invalid(said, "max_ttl"));
         }
         let actions = wish(*access, actions.as_deref())?.most();
-        let scope =
-            Scope::new(bucket, paths, actions).ok_or_else(|| invalid("the grant would allow no action", "actions"))?;
-        self.ground.can_express(&storage, &scope)?;
+        let scope = Opens::new(bucket, paths, actions, template.unwrap_or(false))?;
+        self.ground.can_express(&storage, &scope.example()?)?;
         let instant = |text: &Option<String>, field| text.as_deref().map(|text| wire::instant(text, field)).transpose();
         let (from, until) = (instant(from, "from")?, instant(until, "until")?);
         Grant::check_times(from, until)?;
-        let conditions = conditions.as_ref().map(|own| conditions::read(own, |name| self.ground.provider(name)));
+        let conditions = conditions.as_ref().map(|own| conditions::read(own, |name| self.provider(name)));
+        let conditions = conditions.transpose()?.map(Box::new);
+        check_template(&scope, dataset.is_none(), conditions.as_deref())?;
         Ok(WantedGrant {
             account: account.clone(),
             name: wire::named(text, "grants")?,
@@ -217,7 +272,7 @@ impl Reading<'_> {
             max_lifetime,
             from,
             until,
-            conditions: conditions.transpose()?.map(Box::new),
+            conditions,
             source: self.source(address),
         })
     }
@@ -298,7 +353,7 @@ impl Reading<'_> {
                 let unread = || invalid("these are not the claims of a token", "claims");
                 let bytes = serde_json::to_vec(claims).map_err(|_| unread())?;
                 let claims = Claims::read(&bytes).ok_or_else(unread)?;
-                Some(Arc::new(Identity { provider: self.ground.provider(provider)?, claims }))
+                Some(Arc::new(Identity { provider: self.provider(provider)?, claims }))
             }
             (Some(_), None) | (None, Some(_)) => {
                 return Err(invalid("a test names the `provider` of a token and its `claims`, or neither", "claims"));

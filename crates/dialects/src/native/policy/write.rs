@@ -3,21 +3,25 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use valetkey_core::account::Account;
+use valetkey_core::caller::CallerRecord;
 use valetkey_core::grant::{Grant, Grantee};
-use valetkey_core::id::{AccountId, ProviderId, StorageId};
+use valetkey_core::group::{ByClaim, Group};
+use valetkey_core::id::{CallerId, ProviderId, StorageId};
 use valetkey_core::name::Name;
 use valetkey_core::nouns::dataset::Dataset;
-use valetkey_core::nouns::policy_set::{Owns, State};
+use valetkey_core::nouns::policy_set::{Ownable, Owns, State};
 use valetkey_core::nouns::removal::Thing;
 use valetkey_core::scope::{Action, Path, Paths};
 use valetkey_core::time::Lifetime;
 use valetkey_core::{Error, Kind};
 
 use super::super::api::policy::{
-    PolicyAccount, PolicyCaller, PolicyDataset, PolicyDocument, PolicyGrant, PolicyOwns, VERSION, written,
+    PolicyAccount, PolicyCaller, PolicyDataset, PolicyDocument, PolicyGrant, PolicyGroup, PolicyOwns, VERSION, written,
 };
 use super::super::api::scopes::Access;
 use super::super::conditions;
+use super::trust;
 
 /// The longest lifetimes of storages: a grant that has that says none.
 pub(super) type Longest = BTreeMap<StorageId, Lifetime>;
@@ -28,21 +32,40 @@ fn text(bytes: &[u8]) -> Result<String, Error> {
         .map_err(|_| Error::new(Kind::Unsupported, "a path that is no text cannot be written into a file"))
 }
 
-fn account(state: &State, thing: &Thing) -> Option<PolicyAccount> {
-    let Thing::Account(id) = thing else { return None };
-    let credits = state.accounts.get(id)?.metering.credits();
-    Some(PolicyAccount { credits_per_vend: (credits > 0).then_some(credits), ..PolicyAccount::default() })
+fn account(own: &Account) -> PolicyAccount {
+    let credits = own.metering.credits();
+    PolicyAccount { credits_per_vend: (credits > 0).then_some(credits), ..PolicyAccount::default() }
 }
 
-fn caller(state: &State, thing: &Thing) -> Option<PolicyCaller> {
-    let Thing::Caller(id) = thing else { return None };
-    Some(PolicyCaller { was: None, role: Some(state.callers.get(id)?.role.as_str().to_owned()) })
+fn caller(own: &CallerRecord) -> PolicyCaller {
+    PolicyCaller { was: None, role: Some(own.role.as_str().to_owned()) }
+}
+
+fn caller_name(state: &State, id: CallerId) -> String {
+    state.callers.get(&id).map(|caller| caller.name.to_string()).unwrap_or_default()
+}
+
+fn provider_name(state: &State, id: ProviderId) -> String {
+    state.providers.get(&id).map_or_else(|| id.to_string(), |known| known.name.to_string())
+}
+
+fn group(state: &State, own: &Group) -> PolicyGroup {
+    let Group { id: _, account: _, name: _, members, by_claim, version: _, made: _ } = own;
+    let mut names: Vec<String> = members.iter().map(|id| caller_name(state, *id)).collect();
+    names.sort_unstable();
+    let claims = |by: &ByClaim| by.conditions.iter().map(ToString::to_string).collect();
+    PolicyGroup {
+        was: None,
+        members: (!names.is_empty()).then_some(names),
+        provider: by_claim.as_ref().map(|by| provider_name(state, by.provider)),
+        claims: by_claim.as_ref().map(claims),
+    }
 }
 
 fn grant(state: &State, grant: &Grant, longest: &Longest) -> Result<PolicyGrant, Error> {
     let Grant { id: _, name: _, account: _, to, storage, origin, scope, max_lifetime, from, until, conditions } = grant;
     let dataset = origin.dataset().and_then(|id| state.datasets.get(&id)).map(|dataset| dataset.name.to_string());
-    let provider = |id| state.providers.get(&id).map_or_else(|| ProviderId::to_string(&id), ToString::to_string);
+    let provider = |id| provider_name(state, id);
     let mut own = PolicyGrant {
         dataset,
         bucket: Some(scope.bucket().to_string()),
@@ -55,15 +78,15 @@ fn grant(state: &State, grant: &Grant, longest: &Longest) -> Result<PolicyGrant,
     match to {
         Grantee::Everyone => own.everyone = Some(true),
         Grantee::Caller(id) => {
-            let name = state.callers.get(id).map(|caller| caller.name.to_string()).unwrap_or_default();
-            own.to = Some(vec![format!("caller:{name}")]);
+            own.to = Some(vec![format!("caller:{}", caller_name(state, *id))]);
         }
         Grantee::Group(id) => {
             let name = state.groups.get(id).map(|group| group.name.to_string()).unwrap_or_default();
             own.to = Some(vec![format!("group:{name}")]);
         }
     }
-    match scope.paths() {
+    own.template = scope.template().map(|_| true);
+    match scope.written() {
         Paths::Whole => own.whole_bucket = Some(true),
         Paths::Only(set) => {
             for path in set.iter() {
@@ -104,35 +127,16 @@ fn dataset(dataset: &Dataset) -> Result<PolicyDataset, Error> {
 
 /// A thing by itself, as a document says it; nothing if it is not there.
 pub(super) fn thing(state: &State, what: &Thing, longest: &Longest) -> Result<Option<Value>, Error> {
-    let json = |value: Result<Value, serde_json::Error>| {
-        value.map(Some).map_err(|error| Error::internal("a thing could not be written").caused_by(error))
+    let Some(own) = state.found(what) else { return Ok(None) };
+    let written = match &own {
+        Ownable::Account(own) => serde_json::to_value(account(own)),
+        Ownable::Caller(own) => serde_json::to_value(caller(own)),
+        Ownable::Dataset(own) => serde_json::to_value(dataset(own)?),
+        Ownable::Provider(own) => serde_json::to_value(trust::provider(state, own)?),
+        Ownable::Group(own) => serde_json::to_value(group(state, own)),
+        Ownable::Grant(own) => serde_json::to_value(grant(state, own, longest)?),
     };
-    match what {
-        Thing::Account(_) => account(state, what).map_or(Ok(None), |own| json(serde_json::to_value(own))),
-        Thing::Caller(_) => caller(state, what).map_or(Ok(None), |own| json(serde_json::to_value(own))),
-        Thing::Grant(id) => match state.grants.get(id) {
-            Some(own) => json(serde_json::to_value(grant(state, own, longest)?)),
-            None => Ok(None),
-        },
-        Thing::Dataset(id) => match state.datasets.get(id) {
-            Some(own) => json(serde_json::to_value(dataset(own)?)),
-            None => Ok(None),
-        },
-        Thing::Token(_)
-        | Thing::ParentKey(_)
-        | Thing::Group(_)
-        | Thing::Storage(_)
-        | Thing::Bucket(_)
-        | Thing::Workspace(_)
-        | Thing::Project(_)
-        | Thing::Share(_)
-        | Thing::Table(_)
-        | Thing::Recipient { .. }
-        | Thing::Packages(_)
-        | Thing::IdentityProvider(_)
-        | Thing::TrustRule(_)
-        | Thing::RequestRule(_) => Ok(None),
-    }
+    written.map(Some).map_err(|error| Error::internal("a thing could not be written").caused_by(error))
 }
 
 /// The document of what a set owns; of an account that is named, also what nobody owns.
@@ -144,65 +148,52 @@ pub(super) fn document(
     longest: &Longest,
 ) -> Result<PolicyDocument, Error> {
     let patterns = |set: &std::collections::BTreeSet<Box<str>>| set.iter().map(ToString::to_string).collect();
+    let Owns { accounts, datasets, providers } = owns;
     let mut all = PolicyDocument {
         version: VERSION.to_owned(),
         owner: owner.to_string(),
-        owns: PolicyOwns { accounts: patterns(&owns.accounts), datasets: patterns(&owns.datasets) },
+        owns: PolicyOwns {
+            accounts: patterns(accounts),
+            datasets: patterns(datasets),
+            identity_providers: patterns(providers),
+        },
         ..PolicyDocument::default()
     };
-    let of = |id: &AccountId| state.accounts.get(id).map(|account| account.name.to_string());
     for one in state.things() {
-        let account_name = match &one {
-            Thing::Account(id) => of(id),
-            Thing::Caller(id) => state.callers.get(id).and_then(|caller| of(&caller.account)),
-            Thing::Grant(id) => state.grants.get(id).and_then(|grant| of(&grant.account)),
-            Thing::Dataset(_)
-            | Thing::Token(_)
-            | Thing::ParentKey(_)
-            | Thing::Group(_)
-            | Thing::Storage(_)
-            | Thing::Bucket(_)
-            | Thing::Workspace(_)
-            | Thing::Project(_)
-            | Thing::Share(_)
-            | Thing::Table(_)
-            | Thing::Recipient { .. }
-            | Thing::Packages(_)
-            | Thing::IdentityProvider(_)
-            | Thing::TrustRule(_)
-            | Thing::RequestRule(_) => None,
-        };
+        let of = state.account_of(&one).and_then(|id| state.account_name(id)).map(ToString::to_string);
         match state.managed.get(&one) {
             Some(known) if known.owner == *owner => {}
-            None if also.is_some() && account_name.as_deref() == also => {}
+            None if also.is_some() && of.as_deref() == also => {}
             Some(_) | None => continue,
         }
-        match (&one, account_name) {
-            (Thing::Account(_), Some(name)) => {
-                let own = account(state, &one).unwrap_or_default();
-                all.accounts.entry(name).or_default().credits_per_vend = own.credits_per_vend;
+        let Some((own, name)) = state.found(&one).zip(state.name_of(&one).map(ToString::to_string)) else { continue };
+        let of = of.unwrap_or_default();
+        match &own {
+            Ownable::Account(own) => {
+                all.accounts.entry(name).or_default().credits_per_vend = account(own).credits_per_vend;
             }
-            (Thing::Caller(id), Some(name)) => {
-                let known = state.callers.get(id).map(|caller| caller.name.to_string());
-                let own = known.zip(caller(state, &one));
-                all.accounts.entry(name).or_default().callers.extend(own);
+            Ownable::Caller(own) => {
+                all.accounts.entry(of).or_default().callers.insert(name, caller(own));
             }
-            (Thing::Grant(id), Some(name)) => {
-                if let Some(known) = state.grants.get(id) {
-                    let own = grant(state, known, longest)?;
-                    all.accounts.entry(name).or_default().grants.insert(known.name.to_string(), own);
-                }
+            Ownable::Dataset(own) => {
+                all.datasets.insert(name, dataset(own)?);
             }
-            (Thing::Dataset(id), _) => {
-                if let Some(known) = state.datasets.get(id) {
-                    all.datasets.insert(known.name.to_string(), dataset(known)?);
-                }
+            Ownable::Provider(own) => {
+                all.identity_providers.insert(name, trust::provider(state, own)?);
             }
-            _ => {}
+            Ownable::Group(own) => {
+                all.accounts.entry(of).or_default().groups.insert(name, group(state, own));
+            }
+            Ownable::Grant(own) => {
+                let own = grant(state, own, longest)?;
+                all.accounts.entry(of).or_default().grants.insert(name, own);
+            }
         }
     }
     // What was adopted before files said that they own it.
     all.owns.accounts.extend(all.accounts.keys().filter(|name| !owns.account(name)).cloned());
     all.owns.datasets.extend(all.datasets.keys().filter(|name| !owns.dataset(name)).cloned());
+    let providers = all.identity_providers.keys().filter(|name| !owns.provider(name)).cloned();
+    all.owns.identity_providers.extend(providers);
     Ok(all)
 }

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use valetkey_core::Error;
 use valetkey_core::name::{BucketName, shortened};
-use valetkey_core::scope::{Action, Actions, Path, Paths};
+use valetkey_core::scope::{Action, Actions, Part, Parts, Paths};
 
 use self::document::{Document, Effect, Statement};
 use self::resource::{Pattern, Place, prefix_patterns, touches};
@@ -23,10 +23,8 @@ use super::error::malformed_policy;
 pub(super) struct Left {
     /// The bucket that it names; none where it means every bucket.
     pub(super) bucket: Option<BucketName>,
-    /// The paths in it.
-    pub(super) paths: Paths,
-    /// What may be done there; nothing where the policy allows nothing.
-    pub(super) actions: Actions,
+    /// What may be done where in it; nothing where the policy allows nothing.
+    pub(super) parts: Option<Parts>,
 }
 
 /// What IAM calls the actions that are known here.
@@ -96,8 +94,8 @@ pub(super) fn read(text: &str) -> Result<Left, Error> {
 }
 
 impl Left {
-    fn nothing() -> Self {
-        Self { bucket: None, paths: Paths::Whole, actions: Actions::NONE }
+    const fn nothing() -> Self {
+        Self { bucket: None, parts: None }
     }
 }
 
@@ -149,46 +147,39 @@ impl Allowed {
         Ok(())
     }
 
-    /// What is left by all of it together.
+    /// What is left by all of it together: of each action where it is allowed.
     fn left(&self) -> Result<Left, Error> {
         let bucket = self.bucket()?;
-        let mut actions = Actions::NONE;
-        let mut paths: Option<Paths> = None;
+        let mut parts: Vec<Part> = Vec::new();
         for (name, given) in ON_OBJECTS {
             let Some(places) = self.objects.get(name) else { continue };
-            let own = resource::paths(places)?;
-            if paths.as_ref().is_some_and(|paths| *paths != own) {
-                return Err(malformed_policy(
-                    "different actions on different paths are not understood; ask for two credentials",
-                ));
-            }
-            paths = Some(own);
-            actions = given.iter().fold(actions, |sum, action| sum.with(*action));
+            parts.extend(Part::new(resource::paths(places)?, Actions::of(given)));
         }
         let patterns: Vec<&Pattern> = self.listed.iter().flat_map(|(_, patterns)| patterns).collect();
-        let paths = match paths {
-            Some(paths) => paths,
-            // Nothing but listings: of what may be listed.
-            None => match resource::listable(&patterns)? {
-                Some(paths) => paths,
-                None => Paths::Whole,
-            },
-        };
-        let all_listed = match &paths {
-            Paths::Whole => patterns.iter().any(|pattern| pattern.is_everything()),
-            Paths::Only(set) => set.iter().all(|path| patterns.iter().any(|pattern| lists(pattern, &path))),
-        };
-        if all_listed {
-            actions = actions.with(Action::ListBucket);
+        let read = parts.iter().find(|part| part.actions().contains(Action::GetObject));
+        if let Some(paths) = resource::listable(&patterns, read.map(Part::paths))? {
+            parts.extend(Part::new(paths, Actions::of(&[Action::ListBucket])));
         }
         for (names, action) in ON_BUCKETS {
-            let config = matches!(action, Action::GetBucketConfig | Action::PutBucketConfig);
-            let fits = !config || paths == Paths::Whole;
-            if fits && names.iter().all(|name| self.buckets.contains_key(name)) {
-                actions = actions.with(action);
+            if names.iter().all(|name| self.buckets.contains_key(name)) {
+                let first = parts.first().map(Part::paths);
+                let paths = match action {
+                    // Where the bucket is can be asked with any path, or none: it goes with what else is left.
+                    Action::GetBucketInfo => first.cloned().unwrap_or(Paths::Whole),
+                    Action::GetObject
+                    | Action::ListBucket
+                    | Action::PutObject
+                    | Action::DeleteObject
+                    | Action::MultipartUpload
+                    | Action::AbortUpload
+                    | Action::ListUploads
+                    | Action::GetBucketConfig
+                    | Action::PutBucketConfig => Paths::Whole,
+                };
+                parts.extend(Part::new(paths, Actions::of(&[action])));
             }
         }
-        Ok(Left { bucket, paths, actions })
+        Ok(Left { bucket, parts: Parts::new(parts) })
     }
 
     /// The one bucket that is named; none where every bucket is meant.
@@ -209,19 +200,6 @@ impl Allowed {
                 .map_err(|_| malformed_policy(format!("`{}` is not a bucket's name", shortened(name))))
         };
         named.map(parse).transpose()
-    }
-}
-
-/// Whether whatever may be listed under the path may be listed by the pattern.
-fn lists(pattern: &Pattern, path: &Path) -> bool {
-    let below = match path {
-        Path::Directory(own) => [own, &b"/"[..]].concat(),
-        // No key stands below an object's; it is the pattern's if that says it.
-        Path::Prefix(own) | Path::Object(own) => own.to_vec(),
-    };
-    match pattern {
-        Pattern::Below(start) => below.starts_with(start),
-        Pattern::Exactly(own) => matches!(path, Path::Object(_)) && *own == below,
     }
 }
 

@@ -193,14 +193,34 @@ pub(super) fn paths(places: &[Place]) -> Result<Paths, Error> {
     if is_whole { Ok(Paths::Whole) } else { joined(&keys) }
 }
 
-/// What may be listed, where nothing else may be done; nothing where nothing may be listed below anything.
-pub(super) fn listable(patterns: &[&Pattern]) -> Result<Option<Paths>, Error> {
+/// The paths that may be listed; nothing where nothing may be listed below anything. `read` is what may be read: what lies below a directory
+/// of that may be listed as the directory, and a single object as itself. SECURITY: of others that would tell of a key with the directory's
+/// own name, which is not below it.
+pub(super) fn listable(patterns: &[&Pattern], read: Option<&Paths>) -> Result<Option<Paths>, Error> {
     if patterns.iter().any(|pattern| pattern.is_everything()) {
         return Ok(Some(Paths::Whole));
     }
-    let below: Vec<&Pattern> =
-        patterns.iter().copied().filter(|pattern| matches!(pattern, Pattern::Below(_))).collect();
-    if below.is_empty() { Ok(None) } else { joined(&below).map(Some) }
+    let read: Vec<Path> = match read {
+        Some(Paths::Only(set)) => set.iter().collect(),
+        Some(Paths::Whole) | None => Vec::new(),
+    };
+    let is_read = |path: &Path| read.contains(path);
+    let mut all = Vec::new();
+    for pattern in patterns {
+        let path = match pattern {
+            Pattern::Exactly(key) => match Path::object(key) {
+                Ok(path) if is_read(&path) => path,
+                // A listing of one prefix that is no object's shows what is below it, too; no path means just that.
+                Ok(_) | Err(_) => continue,
+            },
+            Pattern::Below(start) => match start.strip_suffix(b"/").map(Path::directory) {
+                Some(Ok(directory)) if is_read(&directory) => directory,
+                Some(_) | None => Path::prefix(start).map_err(|error| malformed_policy(error.to_string()))?,
+            },
+        };
+        all.push(path);
+    }
+    if all.is_empty() { Ok(None) } else { Paths::only(&all).map(Some) }
 }
 
 fn joined(keys: &[&Pattern]) -> Result<Paths, Error> {

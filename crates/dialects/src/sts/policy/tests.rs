@@ -1,12 +1,22 @@
 use proptest::prelude::*;
-use valetkey_core::scope::{Listing, Scope};
+use valetkey_core::scope::{Listing, Path, Rights};
 use valetkey_issuers::sts::session_policy;
 use valetkey_testkit::iam::{Escapes, Evaluator};
 
 use super::*;
 
 fn left(bucket: Option<&str>, paths: Paths, actions: &[Action]) -> Left {
-    Left { bucket: bucket.map(|name| BucketName::parse(name).unwrap()), paths, actions: Actions::of(actions) }
+    parted(bucket, &[(paths, Actions::of(actions))])
+}
+
+fn parted(bucket: Option<&str>, parts: &[(Paths, Actions)]) -> Left {
+    let parts = parts.iter().map(|(paths, actions)| Part::new(paths.clone(), *actions).unwrap());
+    Left { bucket: bucket.map(|name| BucketName::parse(name).unwrap()), parts: Parts::new(parts.collect::<Vec<_>>()) }
+}
+
+/// Everything that is read of a policy, wherever it is allowed.
+fn actions(text: &str) -> Actions {
+    read(text).unwrap().parts.map_or(Actions::NONE, |parts| parts.actions())
 }
 
 fn only(paths: &[Path]) -> Paths {
@@ -58,7 +68,7 @@ fn what_catalogues_send_is_read() {
     );
     assert_eq!(read(&unity).unwrap(), left(Some("lake"), directory, &[Action::GetObject, Action::ListBucket]));
     let nothing = statements(r#"{"Effect":"Deny","Action":"*","Resource":"*"}"#);
-    assert!(read(&nothing).unwrap().actions.is_empty());
+    assert!(read(&nothing).unwrap().parts.is_none());
 }
 
 #[test]
@@ -86,18 +96,18 @@ fn patterns_are_read_exactly() {
     }
     assert_eq!(read(&allow(r#""s3:GetObject""#, r#""*""#)).unwrap(), left(None, Paths::Whole, &[Action::GetObject]));
     // Every bucket's name is a bucket's, and none of its keys.
-    assert!(read(&allow(r#""s3:GetObject""#, r#""arn:aws:s3:::lake""#)).unwrap().actions.is_empty());
-    assert!(read(&allow(r#""s3:ListBucket""#, r#""arn:aws:s3:::lake/*""#)).unwrap().actions.is_empty());
+    assert!(read(&allow(r#""s3:GetObject""#, r#""arn:aws:s3:::lake""#)).unwrap().parts.is_none());
+    assert!(read(&allow(r#""s3:ListBucket""#, r#""arn:aws:s3:::lake/*""#)).unwrap().parts.is_none());
     // Without a version there are no variables, and so no way to say a star.
     let old = allow(r#""s3:GetObject""#, r#""arn:aws:s3:::lake/${*}""#).replace(r#""Version":"2012-10-17","#, "");
     assert!(read(&old).is_err());
     let old = allow(r#""s3:GetObject""#, r#""arn:aws:s3:::lake/${x}""#).replace("2012", "2008");
-    assert_eq!(read(&old).unwrap().paths, object("${x}"));
+    assert_eq!(read(&old).unwrap(), left(Some("lake"), object("${x}"), &[Action::GetObject]));
 }
 
 #[test]
 fn wildcards_of_actions_mean_what_is_known() {
-    let all = |action: &str| read(&allow(action, r#"["arn:aws:s3:::lake","arn:aws:s3:::lake/*"]"#)).unwrap().actions;
+    let all = |action: &str| actions(&allow(action, r#"["arn:aws:s3:::lake","arn:aws:s3:::lake/*"]"#));
     for any in [r#""*""#, r#""s3:*""#, r#""S3:*""#, r#""s?:*""#] {
         assert_eq!(all(any), Actions::READ_WRITE.with(Action::GetBucketConfig).with(Action::PutBucketConfig), "{any}");
     }
@@ -124,24 +134,30 @@ fn what_may_be_listed_is_never_more_than_the_policy_says() {
             {{"Effect":"Allow","Action":["s3:ListBucket","s3:GetBucketLocation"],"Resource":"arn:aws:s3:::lake"{condition}}}"#
         ))
     };
-    let lists = |condition: &str| read(&policy(condition)).unwrap().actions;
-    let both = Actions::of(&[Action::GetObject, Action::ListBucket]);
-    assert_eq!(lists(""), both.with(Action::GetBucketInfo));
+    let get = Actions::of(&[Action::GetObject]);
+    let list = Actions::of(&[Action::ListBucket]);
+    let below =
+        |starts: &[&str]| only(&starts.iter().map(|start| Path::prefix(start.as_bytes()).unwrap()).collect::<Vec<_>>());
+    let reads = || (below(&["a/b/"]), get);
+    // Where the bucket is goes with what is read.
+    let info = (below(&["a/b/"]), get.with(Action::GetBucketInfo));
+    assert_eq!(read(&policy("")).unwrap(), parted(Some("lake"), &[info, (Paths::Whole, list)]));
     let like = |value: &str| format!(r#","Condition":{{"StringLike":{{"s3:prefix":{value}}}}}"#);
     for (value, listed) in [
-        (r#""a/b/*""#, true),
-        (r#""a/*""#, true),
-        (r#""*""#, true),
-        (r#"["x/*","a/b*"]"#, true),
-        (r#""a/b/c/*""#, false),
-        (r#""a/b/""#, false),
-        (r#""a/bb/*""#, false),
-        ("[]", false),
+        (r#""a/b/*""#, Some(below(&["a/b/"]))),
+        (r#""a/*""#, Some(below(&["a/"]))),
+        (r#""*""#, Some(Paths::Whole)),
+        (r#"["x/*","a/b*"]"#, Some(below(&["x/", "a/b"]))),
+        (r#""a/b/c/*""#, Some(below(&["a/b/c/"]))),
+        (r#"["a/b/","a/bb/*"]"#, Some(below(&["a/bb/"]))),
+        (r#""a/b/""#, None),
+        ("[]", None),
     ] {
-        let expected = if listed { both } else { Actions::of(&[Action::GetObject]) };
-        assert_eq!(lists(&like(value)), expected, "{value}");
+        let parts: Vec<(Paths, Actions)> = [reads()].into_iter().chain(listed.map(|paths| (paths, list))).collect();
+        assert_eq!(read(&policy(&like(value))).unwrap(), parted(Some("lake"), &parts), "{value}");
     }
-    assert_eq!(lists(r#","Condition":{"StringEquals":{"s3:prefix":"a/b/*"}}"#), Actions::of(&[Action::GetObject]));
+    let equals = r#","Condition":{"StringEquals":{"s3:prefix":"a/b/*"}}"#;
+    assert_eq!(read(&policy(equals)).unwrap(), parted(Some("lake"), &[reads()]));
     let listing = statements(
         r#"{"Effect":"Allow","Action":"s3:ListBucket","Resource":"arn:aws:s3:::lake","Condition":{"StringLike":{"s3:prefix":["p","p/","p/*"]}}}"#,
     );
@@ -149,6 +165,40 @@ fn what_may_be_listed_is_never_more_than_the_policy_says() {
         read(&listing).unwrap(),
         left(Some("lake"), only(&[Path::prefix(b"p/").unwrap()]), &[Action::ListBucket])
     );
+}
+
+#[test]
+fn different_actions_on_different_paths_are_parts() {
+    let directory = |path: &str| Path::directory(path.as_bytes()).unwrap();
+    let policy = statements(
+        r#"{"Effect":"Allow","Action":"s3:GetObject","Resource":["arn:aws:s3:::lake/a","arn:aws:s3:::lake/a/*"]},
+        {"Effect":"Allow","Action":["s3:PutObject","s3:AbortMultipartUpload"],"Resource":"arn:aws:s3:::lake/a/tmp/*"},
+        {"Effect":"Allow","Action":"s3:DeleteObject","Resource":"arn:aws:s3:::lake/a/tmp/old"},
+        {"Effect":"Allow","Action":"s3:ListBucket","Resource":"arn:aws:s3:::lake","Condition":{"StringLike":{"s3:prefix":"a/*"}}}"#,
+    );
+    let parts = [
+        (only(&[directory("a")]), Actions::of(&[Action::GetObject, Action::ListBucket])),
+        (only(&[Path::prefix(b"a/tmp/").unwrap()]), Actions::WRITE),
+        (only(&[Path::object(b"a/tmp/old").unwrap()]), Actions::of(&[Action::DeleteObject])),
+    ];
+    assert_eq!(read(&policy).unwrap(), parted(Some("lake"), &parts));
+    // The same action in several statements is allowed by each of them.
+    let twice = statements(
+        r#"{"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::lake/a/*"},
+        {"Effect":"Allow","Action":["s3:GetObject","s3:DeleteObject"],"Resource":"arn:aws:s3:::lake/b/*"}"#,
+    );
+    let prefix = |start: &[u8]| Path::prefix(start).unwrap();
+    let parts = [
+        (only(&[prefix(b"a/"), prefix(b"b/")]), Actions::of(&[Action::GetObject])),
+        (only(&[prefix(b"b/")]), Actions::of(&[Action::DeleteObject])),
+    ];
+    assert_eq!(read(&twice).unwrap(), parted(Some("lake"), &parts));
+    // And still of one bucket.
+    let buckets = statements(
+        r#"{"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::lake/a/*"},
+        {"Effect":"Allow","Action":"s3:PutObject","Resource":"arn:aws:s3:::vault/a/*"}"#,
+    );
+    assert_eq!(read(&buckets).unwrap_err().code(), Some("MalformedPolicyDocument"));
 }
 
 #[test]
@@ -210,10 +260,6 @@ fn what_is_not_understood_exactly_is_refused() {
         allow(r#""s3:GetObject""#, r#""lake/x""#),
         allow(r#""s3:GetObject""#, r#"["arn:aws:s3:::lake/x","arn:aws:s3:::vault/x"]"#),
         allow(r#""s3:GetObject""#, &format!(r#""arn:aws:s3:::lake/{}""#, "x".repeat(1100))),
-        statements(
-            r#"{"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::lake/a/*"},
-            {"Effect":"Allow","Action":"s3:PutObject","Resource":"arn:aws:s3:::lake/a/tmp/*"}"#,
-        ),
     ] {
         let refused = read(&bad).map(|left| format!("{left:?}"));
         assert_eq!(refused.unwrap_err().code(), Some("MalformedPolicyDocument"), "{bad}");
@@ -254,28 +300,44 @@ fn path() -> impl Strategy<Value = Path> {
     })
 }
 
-fn scope() -> impl Strategy<Value = Scope> {
-    (prop::collection::vec(path(), 0..5), 1u16..1024).prop_filter_map("a scope has actions", |(paths, bits)| {
+fn part() -> impl Strategy<Value = Part> {
+    (prop::collection::vec(path(), 0..5), 1u16..1024).prop_filter_map("a part has actions", |(paths, bits)| {
         let mut actions = Actions::from_bits(bits)?;
         // IAM has one action for both.
         if actions.contains(Action::PutObject) || actions.contains(Action::MultipartUpload) {
             actions = actions.with(Action::PutObject).with(Action::MultipartUpload);
         }
-        // A key and what is below it are read as the directory that they are: the same keys, by another name.
-        let below = |path: &Path| match path {
-            Path::Object(key) => Path::prefix(&[key, &b"/"[..]].concat()).is_ok_and(|below| paths.contains(&below)),
-            Path::Directory(_) | Path::Prefix(_) => false,
-        };
-        if paths.iter().any(below) {
-            return None;
-        }
-        Scope::new(BucketName::parse("lake").unwrap(), Paths::only(&paths).unwrap_or(Paths::Whole), actions)
+        Part::new(Paths::only(&paths).unwrap_or(Paths::Whole), actions)
     })
 }
 
-fn around(scope: &Scope, more: &[Vec<u8>]) -> Vec<String> {
+/// Of one part half of the time.
+fn rights() -> impl Strategy<Value = Rights> {
+    let some = prop_oneof![prop::collection::vec(part(), 1..2), prop::collection::vec(part(), 2..5)];
+    some.prop_filter_map("a key and what is below it are read as the directory that they are", |parts| {
+        let parts = Parts::new(parts)?;
+        // The same keys, by another name.
+        let by_another_name = |paths: &Paths| match paths {
+            Paths::Whole => false,
+            Paths::Only(set) => {
+                let all: Vec<Path> = set.iter().collect();
+                all.iter().any(|path| match path {
+                    Path::Object(key) => {
+                        Path::prefix(&[key, &b"/"[..]].concat()).is_ok_and(|below| all.contains(&below))
+                    }
+                    Path::Directory(_) | Path::Prefix(_) => false,
+                })
+            }
+        };
+        let plain = parts.iter().all(|part| !by_another_name(part.paths()));
+        plain.then(|| Rights::new(BucketName::parse("lake").unwrap(), parts))
+    })
+}
+
+fn around(rights: &Rights, more: &[Vec<u8>]) -> Vec<String> {
     let mut keys = more.to_vec();
-    if let Paths::Only(paths) = scope.paths() {
+    for part in rights.parts().iter() {
+        let Paths::Only(paths) = part.paths() else { continue };
         for path in paths.iter() {
             keys.extend(["", "/", "/x", "-secret", "x", "*"].map(|end| [path.bytes(), end.as_bytes()].concat()));
             keys.push(path.bytes().get(..path.bytes().len() - 1).unwrap().to_vec());
@@ -284,33 +346,67 @@ fn around(scope: &Scope, more: &[Vec<u8>]) -> Vec<String> {
     keys.into_iter().filter(|key| !key.is_empty()).filter_map(|key| String::from_utf8(key).ok()).collect()
 }
 
+/// The same without what has no path of its own, and in the reader's words: what is listed below a directory that may be read is that
+/// directory, and below any other it is just that.
+fn placed(rights: &Rights) -> Option<Parts> {
+    let rest = Part::new(Paths::Whole, Actions::of(&Action::ALL).without(Action::GetBucketInfo)).unwrap();
+    let parts = rights.parts().intersect(&rest.into())?;
+    let single = |paths: &Paths| match paths {
+        Paths::Whole => Vec::new(),
+        Paths::Only(set) => set.iter().collect(),
+    };
+    let read = parts.paths_of(Action::GetObject).map(single).unwrap_or_default();
+    let named = |path: Path| match &path {
+        Path::Directory(own) if !read.contains(&path) => Path::prefix(&[own, &b"/"[..]].concat()).unwrap(),
+        Path::Prefix(own) => {
+            let directory = own.strip_suffix(b"/").and_then(|own| Path::directory(own).ok());
+            directory.filter(|directory| read.contains(directory)).unwrap_or(path)
+        }
+        Path::Directory(_) | Path::Object(_) => path,
+    };
+    Parts::new(
+        parts
+            .iter()
+            .flat_map(|part| {
+                let list = Actions::of(&[Action::ListBucket]);
+                let listed = match part.paths() {
+                    Paths::Only(set) => Paths::only(set.iter().map(named).collect::<Vec<_>>()).unwrap(),
+                    Paths::Whole => Paths::Whole,
+                };
+                let others = Part::new(part.paths().clone(), part.actions().without(Action::ListBucket));
+                others.into_iter().chain(Part::new(listed, part.actions().intersect(list)))
+            })
+            .collect::<Vec<_>>(),
+    )
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4_000))]
 
-    /// What the issuers write for a scope is read as that scope where all of it can be said, and never as more; and it is what an
+    /// What the issuers write for rights is read as these rights where all of it can be said, and never as more; and it is what an
     /// evaluator that knows neither of the two finds in it.
     #[test]
-    fn what_is_written_of_a_scope_is_read_as_that_scope(scope in scope(), more in prop::collection::vec(text(), 0..3)) {
-        let Ok((json, narrowed)) = session_policy(&scope) else { return Ok(()) };
+    fn what_is_written_of_rights_is_read_as_these_rights(rights in rights(), more in prop::collection::vec(text(), 0..3)) {
+        let Ok((json, narrowed)) = session_policy(&rights) else { return Ok(()) };
         let policy = Evaluator::new(&json, Escapes::Known);
         let left = read(&json).map_err(|error| TestCaseError::fail(format!("{error}: {json}")))?;
-        let Some(found) = Scope::new(BucketName::parse("lake").unwrap(), left.paths, left.actions) else {
+        let Some(parts) = left.parts else {
             prop_assert!(!narrowed.is_empty(), "nothing is read of {}", json);
             return Ok(());
         };
-        let any = |actions: Actions, of: &[Action]| of.iter().any(|action| actions.contains(*action));
-        let on_objects = ON_OBJECTS.iter().any(|(_, given)| any(found.actions(), given));
-        // What only a bucket can have is of no path: a grant's paths stay what they are.
-        if !on_objects && !found.actions().contains(Action::ListBucket) {
-            prop_assert!(scope.actions().contains_all(found.actions()), "WIDER: {:?} is read of {}", found, json);
-            return Ok(());
+        let found = Rights::new(BucketName::parse("lake").unwrap(), parts);
+        prop_assert!(rights.actions().contains_all(found.actions()), "WIDER: {:?} is read of {}", found, json);
+        match (placed(&found), placed(&rights)) {
+            (Some(own), Some(all)) => {
+                prop_assert!(all.cover_parts(&own), "WIDER: {:?} is read of {}", found, json);
+                if narrowed.is_empty() {
+                    prop_assert_eq!(&own, &all, "{}", json);
+                }
+            }
+            (Some(_), None) => prop_assert!(false, "WIDER: {:?} is read of {}", found, json),
+            (None, all) => prop_assert!(all.is_none() || !narrowed.is_empty(), "too little is read of {}", json),
         }
-        prop_assert!(scope.covers_scope(&found), "WIDER: {:?} is read of {}", found, json);
-        // Of a directory that may only be listed the pattern says what is below it.
-        if narrowed.is_empty() && on_objects {
-            prop_assert_eq!(&found, &scope, "{}", json);
-        }
-        for key in around(&scope, &more) {
+        for key in around(&rights, &more) {
             let resource = format!("arn:aws:s3:::lake/{key}");
             for (name, actions) in ON_OBJECTS {
                 let allowed = policy.allows(&format!("s3:{name}"), &resource, &[]);
@@ -322,7 +418,8 @@ proptest! {
             match found.listing("lake", key.as_bytes(), Action::ListBucket) {
                 Listing::All => prop_assert!(listed, "WIDER: list `{}` by {}", key, json),
                 // Filtered: it shows what can be read one by one.
-                Listing::Covered | Listing::Refused => {}
+                Listing::Covered => {}
+                Listing::Refused => prop_assert!(!listed, "narrower: list `{}` by {}", key, json),
             }
         }
     }

@@ -30,7 +30,7 @@ async fn a_customers_place_is_vended_and_may_be_narrowed() {
     assert_eq!(answer["at"]["note"], Value::Null);
     assert!(answer["s3"]["token"].as_str().unwrap().starts_with("vks2."), "{answer}");
     let lease = leased(&world).await;
-    assert_eq!((lease.scope.actions(), &*lease.dialect), (Actions::READ, "parcels"));
+    assert_eq!((lease.rights.actions(), &*lease.dialect), (Actions::READ, "parcels"));
 }
 
 #[tokio::test]
@@ -42,7 +42,7 @@ async fn fields_narrow_and_are_typed() {
     assert_eq!(answer["at"]["note"], body["note"], "a value is never a template");
     let lease = leased(&world).await;
     assert_eq!(lease.until.duration_since(lease.opened).as_secs(), 120);
-    assert_eq!(*lease.scope.paths(), directory("flights/daily/2013/01"));
+    assert_eq!(lease.rights.parts().places(), directory("flights/daily/2013/01"));
     for (body, at) in [
         (json!({"seconds": 59}), "seconds"),
         (json!({"seconds": 7201}), "seconds"),
@@ -109,7 +109,9 @@ async fn a_callers_own_place_is_its_own() {
     assert_eq!(shot.status, StatusCode::FORBIDDEN, "{}", shot.body);
     assert!(!shot.body.contains("writer"), "nobody else's name is told: {}", shot.body);
     let lease = leased(&world).await;
-    assert!(lease.scope.actions().contains(Action::PutObject) && !lease.scope.actions().contains(Action::DeleteObject));
+    assert!(
+        lease.rights.actions().contains(Action::PutObject) && !lease.rights.actions().contains(Action::DeleteObject)
+    );
     // A name is one segment; whoever is called otherwise has no place.
     let account = world.account_id("acme").await;
     let everything = Actions::READ_WRITE;

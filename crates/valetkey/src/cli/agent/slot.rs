@@ -353,6 +353,8 @@ pub(super) async fn keep(slot: &Slot, login: &Login<'_>, out: &Out) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use serde_json::json;
 
     use super::*;
@@ -394,6 +396,28 @@ mod tests {
         assert_eq!(slot.next(at(1800)), Step::Vend);
         slot.take(Ok(key(5400)), at(1800), &out());
         assert_eq!(slot.next(at(5000)), Step::Rest(None), "nobody read the second");
+    }
+
+    #[test]
+    fn many_agents_neither_renew_nor_ask_again_at_one_moment() {
+        let planned = renewal(at(0), at(36_000));
+        let agents: Vec<Slot> = (0..200).map(|_| slot(36_000)).collect();
+        let renewals: BTreeSet<Timestamp> =
+            agents.iter().filter_map(|slot| Some(slot.held.borrow().kept.as_ref()?.renew)).collect();
+        let earliest = planned.saturating_sub(planned.duration_since(at(0)) / 10).unwrap();
+        assert!(renewals.iter().all(|at| (earliest..=planned).contains(at)), "{renewals:?}");
+        assert!(renewals.len() > 50, "{} moments for 200 agents", renewals.len());
+        let again: BTreeSet<Timestamp> = agents
+            .iter()
+            .filter_map(|slot| {
+                slot.take(Err(Failure::new(Exit::Unreachable, "x")), at(0), &out());
+                Some(slot.held.borrow().failed.as_ref()?.again)
+            })
+            .collect();
+        let (first, last) = (again.first().unwrap(), again.last().unwrap());
+        assert!(again.len() > 25, "{} moments for 200 agents", again.len());
+        assert!(first.duration_since(at(0)) >= SignedDuration::from_millis(1500));
+        assert!(last.duration_since(at(0)) <= SignedDuration::from_millis(2500));
     }
 
     #[test]

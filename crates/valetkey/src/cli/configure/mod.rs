@@ -73,13 +73,10 @@ impl Args {
             // It was vended to learn what it opens, and it ends by itself, too.
             let _ = end(client, &key.lease).await;
         }
-        if !matches!(key.material, Material::S3(_)) {
-            let what = key.material.as_str();
-            return Err(Failure::new(
-                Exit::Usage,
-                format!("the storage gives {what}, and these tools renew S3 keys only"),
-            )
-            .hint("`valetkey exec` runs a command with it"));
+        if !self.tool.renews(&key.material) {
+            let why =
+                format!("the storage gives {}, which {} does not renew", key.material.as_str(), self.tool.named());
+            return Err(Failure::new(Exit::Usage, why).hint(self.tool.instead(&key)));
         }
         plain(&key)?;
         let process = Self::process(connection, &ask)?;
@@ -89,7 +86,7 @@ impl Args {
         if !self.dry_run {
             out.note(&format!("to use it: {}", self.tool.usage(&self.profile, &key, &files)));
         }
-        if process.contains(" agent process ") {
+        if process.contains(" agent process ") && matches!(key.material, Material::S3(_)) {
             out.note("the token is in no file, so the running agent is asked: `valetkey agent` starts it");
         }
         Ok(())

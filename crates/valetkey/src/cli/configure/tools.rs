@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::cli::configure::edit::Block;
-use crate::cli::creds::key::Key;
+use crate::cli::creds::key::{Key, Material};
 use crate::cli::failure::Failure;
 
 /// A tool that can be configured.
@@ -11,7 +11,7 @@ use crate::cli::failure::Failure;
 pub(crate) enum Tool {
     /// A profile of the AWS CLI and SDKs (boto3, s3fs, pyarrow, …)
     Aws,
-    /// A remote of rclone, on such a profile
+    /// A remote of rclone, on such a profile; of a Google storage one for `valetkey exec`
     Rclone,
     /// A secret in ~/.duckdbrc, on such a profile
     Duckdb,
@@ -95,7 +95,11 @@ impl Tool {
             Self::Aws | Self::Polars => vec![profile()?],
             Self::Rclone => {
                 let usual = files.rclone_config.clone().map_or_else(|| files.config("rclone/rclone.conf"), Ok);
-                vec![profile()?, section(files.own(usual)?, format!("[{name}]"), rclone)]
+                let (file, head) = (files.own(usual)?, format!("[{name}]"));
+                match opened.map(|opened| &opened.key.material) {
+                    Some(Material::Google(_)) => vec![section(file, head, rclone_of_google)],
+                    _ => vec![profile()?, section(file, head, rclone)],
+                }
             }
             Self::Dvc => {
                 vec![profile()?, section(files.own(files.config("dvc/config"))?, format!("['remote \"{name}\"']"), dvc)]
@@ -119,6 +123,38 @@ impl Tool {
         })
     }
 
+    /// Whether it renews a credential of this kind; one of Google in `valetkey exec`.
+    pub(super) const fn renews(self, material: &Material) -> bool {
+        matches!((self, material), (_, Material::S3(_)) | (Self::Rclone, Material::Google(_)))
+    }
+
+    /// What people call it.
+    pub(super) const fn named(self) -> &'static str {
+        match self {
+            Self::Aws => "a profile of AWS's",
+            Self::Rclone => "rclone",
+            Self::Duckdb => "DuckDB",
+            Self::Dvc => "DVC",
+            Self::Spark => "Spark",
+            Self::Polars => "a profile for Polars",
+            Self::S3cmd => "s3cmd",
+        }
+    }
+
+    /// What to do with a credential that the tool reads once, if at all: one of Azure, or of Google.
+    pub(super) fn instead(self, key: &Key) -> String {
+        let once =
+            |format: &str| format!("`valetkey creds --format {format}` writes what is good until {}", key.expires());
+        match (self, &key.material) {
+            (Self::Rclone, Material::Azure(_)) => once("rclone"),
+            (Self::Spark, Material::Azure(_)) => once("spark"),
+            (Self::Duckdb, Material::Azure(_)) | (Self::Polars, Material::Azure(_) | Material::Google(_)) => {
+                "the Python package renews it in your program: clients/python".to_owned()
+            }
+            _ => "`valetkey exec` runs a command with it".to_owned(),
+        }
+    }
+
     /// How it is used then.
     pub(super) fn usage(self, name: &str, key: &Key, files: &[&Path]) -> String {
         let (place, last) = (key.places().into_iter().next().unwrap_or_default(), files.last());
@@ -126,7 +162,11 @@ impl Tool {
         let endpoint = &key.endpoint_url;
         match self {
             Self::Aws => format!("aws --profile {name} s3 ls {place}"),
-            Self::Rclone => format!("rclone ls {name}:{}", place.trim_start_matches("s3://")),
+            Self::Rclone => {
+                let (scheme, place) = place.split_once("://").unwrap_or_default();
+                let exec = if scheme == "gs" { "valetkey exec GRANT -- " } else { "" };
+                format!("{exec}rclone ls {name}:{place}")
+            }
             Self::Duckdb => format!("duckdb -c \"FROM glob('{place}**')\""),
             Self::Dvc => format!("dvc pull --remote {name}"),
             Self::Spark => format!("spark-submit --properties-file {file} …"),
@@ -159,6 +199,16 @@ fn rclone(key: &Key, name: &str) -> Vec<String> {
         format!("region = {}", key.region),
         format!("endpoint = {}", key.endpoint_url),
         "force_path_style = true".to_owned(),
+        "no_check_bucket = true".to_owned(),
+    ]
+}
+
+/// Without a secret it takes Google's usual credentials, which are those of the agent in `valetkey exec`.
+fn rclone_of_google(_: &Key, _: &str) -> Vec<String> {
+    vec![
+        "type = google cloud storage".to_owned(),
+        "env_auth = true".to_owned(),
+        "bucket_policy_only = true".to_owned(),
         "no_check_bucket = true".to_owned(),
     ]
 }

@@ -24,9 +24,18 @@ pub(crate) struct Wanted {
     /// Only this directory; from the bucket's root. May be repeated
     #[arg(long = "prefix", value_name = "DIR")]
     pub(crate) prefixes: Vec<String>,
+    /// A directory with what may be done in it, such as `write=a/tmp`; from the bucket's root. May be repeated: one credential for all of them
+    #[arg(long = "part", value_name = "ACCESS=DIR", conflicts_with_all = ["objects", "prefixes", "access"])]
+    pub(crate) parts: Vec<String>,
+    /// The same for one object, such as `read=a/b.csv`; the whole key. May be repeated
+    #[arg(long = "part-object", value_name = "ACCESS=KEY", conflicts_with_all = ["objects", "prefixes", "access"])]
+    pub(crate) part_objects: Vec<String>,
     /// The whole bucket of `s3://bucket`
-    #[arg(long, conflicts_with_all = ["objects", "prefixes"])]
+    #[arg(long, conflicts_with_all = ["objects", "prefixes", "parts", "part_objects"])]
     pub(crate) whole_bucket: bool,
+    /// Narrow one of your own leases: they open nothing that it does not, are no longer and end with it. Without a place: all of it
+    #[arg(long, value_name = "LEASE")]
+    pub(crate) from_lease: Option<String>,
     /// What the credentials may do; read, unless given
     #[arg(long, value_enum, value_name = "ACCESS")]
     pub(crate) access: Option<Access>,
@@ -55,16 +64,64 @@ pub(crate) struct Ask {
     ttl_secs: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     whole_bucket: Option<bool>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    parts: Vec<Part>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from_lease: Option<String>,
+}
+
+/// Some places, and what is to be done there.
+#[derive(Serialize, Clone, PartialEq, Eq, Debug)]
+struct Part {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    prefixes: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    objects: Vec<String>,
+    access: Access,
+}
+
+/// An access word as flags and queries have it.
+fn word(access: Access) -> String {
+    access.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+}
+
+impl Part {
+    /// As flags and queries have it.
+    fn texts(of: &[Self], list: fn(&Self) -> &Vec<String>) -> Vec<String> {
+        let each =
+            |part: &Self| list(part).iter().map(|path| format!("{}={path}", word(part.access))).collect::<Vec<_>>();
+        of.iter().flat_map(each).collect()
+    }
+
+    /// Takes one apart.
+    fn split(text: &str) -> Result<(Access, &str), Failure> {
+        let known = || {
+            Failure::usage(format!("`{}` is not a part: those are like `write=a/tmp`", output::clean(text)))
+                .hint("before the `=` is `read`, `write` or `read-write`")
+        };
+        let (access, path) = text.split_once('=').ok_or_else(known)?;
+        let access = Access::from_str(access, false).map_err(|_| known())?;
+        if path.is_empty() { Err(known()) } else { Ok((access, path)) }
+    }
+
+    /// The part of that access, which what is asked for has one of.
+    fn of(parts: &mut Vec<Self>, access: Access) -> Option<&mut Self> {
+        if !parts.iter().any(|part| part.access == access) {
+            parts.push(Self { prefixes: Vec::new(), objects: Vec::new(), access });
+        }
+        parts.iter_mut().find(|part| part.access == access)
+    }
 }
 
 /// What an ask is made of in the query of a URL.
-const FIELDS: [&str; 7] = ["grant", "bucket", "prefix", "object", "access", "ttl_secs", "whole_bucket"];
+const FIELDS: [&str; 10] =
+    ["grant", "bucket", "prefix", "object", "access", "ttl_secs", "whole_bucket", "part", "part_object", "from_lease"];
 
 impl Ask {
     /// As the query of a URL: of equal asks the same.
     pub(crate) fn query(&self) -> String {
-        let Self { grant, bucket, prefixes, objects, access, ttl_secs, whole_bucket } = self;
-        let access = access.and_then(|access| access.to_possible_value()).map(|value| value.get_name().to_owned());
+        let Self { grant, bucket, prefixes, objects, access, ttl_secs, whole_bucket, parts, from_lease } = self;
+        let access = access.map(word);
         let one = |name: &'static str, value: Option<String>| value.map(|value| (name, value));
         let many = |name: &'static str, values: &[String]| -> Vec<_> {
             values.iter().map(|value| (name, value.clone())).collect()
@@ -76,22 +133,27 @@ impl Ask {
             .chain(many("object", objects))
             .chain(one("access", access))
             .chain(one("ttl_secs", ttl_secs.map(|secs| secs.to_string())))
-            .chain(one("whole_bucket", whole_bucket.map(|whole| whole.to_string())));
+            .chain(one("whole_bucket", whole_bucket.map(|whole| whole.to_string())))
+            .chain(many("part", &Part::texts(parts, |part| &part.prefixes)))
+            .chain(many("part_object", &Part::texts(parts, |part| &part.objects)))
+            .chain(one("from_lease", from_lease.clone()));
         let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         pairs.map(|(name, value)| format!("{name}={}", encode(&value))).collect::<Vec<_>>().join("&")
     }
 
     /// As words of a command line.
     pub(crate) fn words(&self) -> Vec<String> {
-        let Self { grant, bucket, prefixes, objects, access, ttl_secs, whole_bucket } = self;
+        let Self { grant, bucket, prefixes, objects, access, ttl_secs, whole_bucket, parts, from_lease } = self;
         let target = grant.clone().or_else(|| bucket.as_ref().map(|bucket| format!("s3://{bucket}")));
-        let access = access.and_then(|access| access.to_possible_value());
         let flag = |name: &str, value: String| [format!("--{name}"), value];
         let mut words: Vec<String> = target.into_iter().collect();
         words.extend(prefixes.iter().flat_map(|prefix| flag("prefix", prefix.clone())));
         words.extend(objects.iter().flat_map(|object| flag("object", object.clone())));
-        words.extend(access.into_iter().flat_map(|access| flag("access", access.get_name().to_owned())));
+        words.extend(Part::texts(parts, |part| &part.prefixes).into_iter().flat_map(|part| flag("part", part)));
+        words.extend(Part::texts(parts, |part| &part.objects).into_iter().flat_map(|part| flag("part-object", part)));
+        words.extend(access.iter().flat_map(|access| flag("access", word(*access))));
         words.extend(ttl_secs.iter().flat_map(|secs| flag("ttl-secs", secs.to_string())));
+        words.extend(from_lease.iter().flat_map(|lease| flag("from-lease", lease.clone())));
         words.extend(whole_bucket.filter(|whole| *whole).map(|_| "--whole-bucket".to_owned()));
         words
     }
@@ -117,8 +179,19 @@ impl Ask {
                     once(&ask.bucket)?;
                     ask.bucket = Some(value);
                 }
+                "from_lease" => {
+                    once(&ask.from_lease)?;
+                    ask.from_lease = Some(value);
+                }
                 "prefix" => ask.prefixes.push(value),
                 "object" => ask.objects.push(value),
+                "part" | "part_object" => {
+                    let (access, path) = Part::split(&value)?;
+                    if let Some(part) = Part::of(&mut ask.parts, access) {
+                        let list = if name == "part" { &mut part.prefixes } else { &mut part.objects };
+                        list.push(path.to_owned());
+                    }
+                }
                 "access" if ask.access.is_none() => {
                     ask.access = Some(Access::from_str(&value, false).map_err(|_| odd())?);
                 }
@@ -179,13 +252,38 @@ fn ask(args: &Wanted, out: &Out) -> Result<Ask, Failure> {
         access: args.access,
         ttl_secs: args.ttl.or(args.ttl_secs),
         whole_bucket: args.whole_bucket.then_some(true),
+        from_lease: args.from_lease.clone(),
         ..Ask::default()
     };
+    for text in &args.parts {
+        let (access, directory) = Part::split(text)?;
+        let directory = prefix(&directory.to_owned())?;
+        if directory.is_empty() {
+            return Err(Failure::usage("a part cannot be the whole bucket").hint("name a directory in it"));
+        }
+        if let Some(part) = Part::of(&mut ask.parts, access) {
+            part.prefixes.push(directory.clone());
+        }
+    }
+    for text in &args.part_objects {
+        let (access, key) = Part::split(text)?;
+        if key.contains('*') {
+            return Err(Failure::usage(format!(
+                "--part-object takes one whole key, and `{}` is a pattern",
+                output::clean(key)
+            ))
+            .hint("--part opens all of a directory"));
+        }
+        if let Some(part) = Part::of(&mut ask.parts, access) {
+            part.objects.push(key.to_owned());
+        }
+    }
     match args.target.as_deref() {
         None => {}
         Some(target) if target.contains(":/") || target.contains('/') => {
             let place = place::Place::parse(target)?;
-            let narrowed = !ask.prefixes.is_empty() || !ask.objects.is_empty() || args.whole_bucket;
+            let narrowed =
+                !ask.prefixes.is_empty() || !ask.objects.is_empty() || !ask.parts.is_empty() || args.whole_bucket;
             ask.bucket = Some(place.bucket);
             match place.key {
                 Some(_) if narrowed => {
@@ -195,7 +293,7 @@ fn ask(args: &Wanted, out: &Out) -> Result<Ask, Failure> {
                     .hint("pass `s3://bucket` with --prefix and --object, each from the bucket's root"));
                 }
                 Some(directory) => ask.prefixes = vec![place::directory(&without_pattern(&directory, out)?)],
-                None if !narrowed => {
+                None if !narrowed && args.from_lease.is_none() => {
                     return Err(Failure::usage(
                         "the place is a whole bucket, and nothing says that all of it is meant",
                     )
@@ -203,6 +301,10 @@ fn ask(args: &Wanted, out: &Out) -> Result<Ask, Failure> {
                 }
                 None => {}
             }
+        }
+        Some(_) if args.from_lease.is_some() => {
+            return Err(Failure::usage("--from-lease opens what is inside the lease, not a grant")
+                .hint("leave the grant out, or name a place: `s3://bucket/directory`"));
         }
         Some(_) if args.whole_bucket => {
             return Err(Failure::usage("--whole-bucket goes with `s3://bucket`, not with a grant")
@@ -259,6 +361,11 @@ mod tests {
             (vec!["daily", "--prefix", "a/*/b"], r#"{"grant":"daily","prefixes":["a"]}"#),
             (vec!["daily", "--prefix", "a/b[1]"], r#"{"grant":"daily","prefixes":["a/b[1]"]}"#),
             (vec!["s3://lake/", "--whole-bucket"], r#"{"bucket":"lake","whole_bucket":true}"#),
+            (
+                vec!["s3://lake", "--part", "read=a/", "--part", "write=a/tmp", "--part-object", "read=b=c"],
+                r#"{"bucket":"lake","parts":[{"prefixes":["a"],"objects":["b=c"],"access":"read"},{"prefixes":["a/tmp"],"access":"write"}]}"#,
+            ),
+            (vec!["daily", "--part", "read=a"], r#"{"grant":"daily","parts":[{"prefixes":["a"],"access":"read"}]}"#),
         ] {
             assert_eq!(asked(&line).unwrap(), wanted, "{line:?}");
         }
@@ -281,6 +388,15 @@ mod tests {
             vec!["daily", "--whole-bucket"],
             vec!["daily", "--prefix", ""],
             vec!["daily", "--prefix", "/"],
+            vec!["daily", "--part", "a/tmp"],
+            vec!["daily", "--part", "all=a"],
+            vec!["daily", "--part", "read="],
+            vec!["daily", "--part", "read=/"],
+            vec!["daily", "--part-object", "read=a/*"],
+            vec!["daily", "--part", "read=a", "--prefix", "b"],
+            vec!["daily", "--part", "read=a", "--access", "write"],
+            vec!["s3://lake", "--part", "read=a", "--whole-bucket"],
+            vec!["s3://lake/x", "--part", "read=a"],
             vec!["daily", "--ttl", "1h", "--ttl-secs", "5"],
             vec!["daily", "--ttl", "0s"],
             vec!["daily", "--ttl-secs", "0"],
@@ -291,9 +407,12 @@ mod tests {
 
     #[test]
     fn an_ask_is_the_same_after_its_query() {
-        for query in
-            ["", "grant=daily", "bucket=lake&prefix=a%2Fb&prefix=c%20d&object=x%26y&access=read%2Dwrite&ttl_secs=60"]
-        {
+        for query in [
+            "",
+            "grant=daily",
+            "bucket=lake&prefix=a%2Fb&prefix=c%20d&object=x%26y&access=read%2Dwrite&ttl_secs=60",
+            "bucket=lake&part=read%3Da&part=write%3Da%2Ftmp&part_object=write%3Db%3Dc",
+        ] {
             let ask = Ask::from_query(query, true).unwrap().unwrap_or_default();
             assert_eq!(ask.query(), query);
         }
@@ -302,9 +421,17 @@ mod tests {
 
     #[test]
     fn a_query_that_is_not_understood_whole_is_refused() {
-        for odd in
-            ["grnat=x", "grant=a&grant=b", "grant=", "access=all", "ttl_secs=-1", "whole_bucket=yes", "grant=%FF"]
-        {
+        for odd in [
+            "part=a",
+            "part_object=all%3Da",
+            "grnat=x",
+            "grant=a&grant=b",
+            "grant=",
+            "access=all",
+            "ttl_secs=-1",
+            "whole_bucket=yes",
+            "grant=%FF",
+        ] {
             assert!(Ask::from_query(odd, true).is_err(), "{odd}");
         }
     }

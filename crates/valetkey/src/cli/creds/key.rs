@@ -61,10 +61,20 @@ pub(crate) struct Key {
     pub(crate) objects: Vec<String>,
     pub(crate) raw_prefixes: Vec<String>,
     pub(crate) access: Option<String>,
+    /// What may be done where, if not everywhere the same; the places above are those of all parts.
+    pub(crate) parts: Vec<Part>,
     /// What was asked for and not given, in words.
     pub(crate) cuts: Vec<String>,
     /// What of its scope the storage could not say and left out, in words.
     pub(crate) narrowed: Vec<String>,
+}
+
+/// What a person reads of how a credential differs from what was asked for.
+pub(crate) fn narrowed(how: &str) -> String {
+    if how.starts_with("beyond ") {
+        return format!("the storage allows more, {how}");
+    }
+    format!("the storage cannot express all of it, and leaves out {how}")
 }
 
 /// The answer as it is on the wire, and as it is kept in a file.
@@ -98,10 +108,36 @@ pub(crate) struct Wire {
     raw_prefixes: Vec<String>,
     #[serde(default)]
     access: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    parts: Vec<Part>,
     #[serde(default)]
     cuts: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     narrowed: Vec<String>,
+}
+
+/// Some of the places, and what may be done there.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Part {
+    #[serde(default)]
+    prefixes: Vec<String>,
+    #[serde(default)]
+    objects: Vec<String>,
+    #[serde(default)]
+    raw_prefixes: Vec<String>,
+    #[serde(default)]
+    access: String,
+}
+
+/// The lists of all parts, each path once.
+fn gathered(parts: &[Part], list: fn(&Part) -> &Vec<String>) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    for path in parts.iter().flat_map(list) {
+        if !all.contains(path) {
+            all.push(path.clone());
+        }
+    }
+    all
 }
 
 #[derive(Clone, Copy, Default, Serialize, Deserialize)]
@@ -150,9 +186,19 @@ impl Key {
             objects,
             raw_prefixes,
             access,
+            parts,
             cuts,
             narrowed,
         } = wire;
+        let (prefixes, objects, raw_prefixes) = if parts.is_empty() {
+            (prefixes, objects, raw_prefixes)
+        } else {
+            (
+                gathered(&parts, |part| &part.prefixes),
+                gathered(&parts, |part| &part.objects),
+                gathered(&parts, |part| &part.raw_prefixes),
+            )
+        };
         let material = match kind {
             Kind::S3 => Material::S3(S3Keys {
                 access_key_id: part(access_key_id, "access_key_id")?.reveal().clone(),
@@ -187,6 +233,7 @@ impl Key {
             objects,
             raw_prefixes,
             access,
+            parts,
             cuts,
             narrowed,
         })
@@ -205,6 +252,7 @@ impl Key {
             objects,
             raw_prefixes,
             access,
+            parts,
             cuts,
             narrowed,
         } = self;
@@ -229,6 +277,7 @@ impl Key {
             objects: objects.clone(),
             raw_prefixes: raw_prefixes.clone(),
             access: access.clone(),
+            parts: parts.clone(),
             cuts: cuts.clone(),
             narrowed: narrowed.clone(),
         }
@@ -251,12 +300,17 @@ impl Key {
 
     /// The places it opens, as URIs.
     pub(crate) fn places(&self) -> Vec<String> {
+        let Self { prefixes, raw_prefixes, objects, .. } = self;
+        self.named(prefixes, raw_prefixes, objects)
+    }
+
+    fn named(&self, prefixes: &[String], raw_prefixes: &[String], objects: &[String]) -> Vec<String> {
         let (bucket, scheme) = (&self.bucket, self.material.scheme());
-        let directories = self.prefixes.iter().map(|prefix| {
+        let directories = prefixes.iter().map(|prefix| {
             let slash = if prefix.is_empty() || prefix.ends_with('/') { "" } else { "/" };
             format!("{scheme}://{bucket}/{prefix}{slash}")
         });
-        let exact = self.raw_prefixes.iter().chain(&self.objects).map(|path| format!("{scheme}://{bucket}/{path}"));
+        let exact = raw_prefixes.iter().chain(objects).map(|path| format!("{scheme}://{bucket}/{path}"));
         let places: Vec<String> = directories.chain(exact).collect();
         if places.is_empty() { vec![format!("{scheme}://{bucket}/")] } else { places }
     }
@@ -265,6 +319,15 @@ impl Key {
     pub(crate) fn summary(&self) -> String {
         let access = self.access.as_deref().map(|access| format!("{access} ")).unwrap_or_default();
         let lease = if self.lease.is_empty() { String::new() } else { format!(" (lease {})", self.lease) };
-        format!("{access}{} until {}{lease}", self.places().join(", "), self.expires())
+        let of_part = |part: &Part| {
+            let Part { prefixes, objects, raw_prefixes, access } = part;
+            format!("{access} {}", self.named(prefixes, raw_prefixes, objects).join(", "))
+        };
+        let places = if self.parts.is_empty() {
+            self.places().join(", ")
+        } else {
+            self.parts.iter().map(of_part).collect::<Vec<_>>().join("; ")
+        };
+        format!("{access}{places} until {}{lease}", self.expires())
     }
 }

@@ -22,7 +22,7 @@ use crate::cli::output::{self, Out};
 use crate::cli::show;
 use ask::{Ask, Wanted};
 pub(crate) use formats::Format;
-use key::Key;
+use key::{Key, narrowed};
 use render::render;
 
 const EXAMPLES: &str = "\
@@ -83,8 +83,8 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
     for cut in &key.cuts {
         out.warn(cut);
     }
-    for left_out in &key.narrowed {
-        out.warn(&format!("the storage cannot express all of it, and leaves out {left_out}"));
+    for how in &key.narrowed {
+        out.warn(&narrowed(how));
     }
     out.data(&written)?;
     out.note(&key.summary());

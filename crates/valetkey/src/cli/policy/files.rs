@@ -12,8 +12,14 @@ use crate::cli::output::clean;
 use super::node::{self, At, Is, Node, Wrong};
 
 /// Sections that other tools of this kind have, and that files of ours cannot say yet.
-const NOT_YET: [&str; 7] =
-    ["storages", "buckets", "groups", "shares", "workspaces", "identity_providers", "conditions"];
+const NOT_YET: [&str; 5] = ["storages", "buckets", "shares", "workspaces", "conditions"];
+
+/// Sections of things by their names, and the word for one thing of each.
+const SECTIONS: [(&str, &str); 3] =
+    [("accounts", "account"), ("datasets", "dataset"), ("identity_providers", "identity_provider")];
+
+/// The same of an account's sections.
+const OF_ACCOUNTS: [(&str, &str); 3] = [("callers", "caller"), ("groups", "group"), ("grants", "grant")];
 
 /// What files say.
 pub(super) struct Read {
@@ -132,11 +138,12 @@ pub(super) fn read(path: &Path) -> Result<Read, Failure> {
 
 /// Whether two maps of that name may be put together: each thing in them is said once.
 fn joins(path: &[String]) -> bool {
+    let is_section = |sections: &[(&str, &str)], name: &str| sections.iter().any(|(own, _)| *own == name);
     match path {
         [] => true,
-        [section] => section == "accounts" || section == "datasets",
+        [section] => is_section(&SECTIONS, section),
         [accounts, _] => accounts == "accounts",
-        [accounts, _, section] => accounts == "accounts" && (section == "callers" || section == "grants"),
+        [accounts, _, section] => accounts == "accounts" && is_section(&OF_ACCOUNTS, section),
         _ => false,
     }
 }
@@ -236,16 +243,15 @@ fn sources(whole: &Node, files: &[File]) -> BTreeMap<String, String> {
     };
     let mut found = BTreeMap::new();
     let section = |node: &Node, name: &str| node.field(name).map(|(_, node)| node.pairs().to_vec()).unwrap_or_default();
-    for (account, at, node) in section(whole, "accounts") {
-        found.insert(format!("account/{account}"), line(at));
-        for (kind, plural) in [("caller", "callers"), ("grant", "grants")] {
-            for (name, at, _) in section(&node, plural) {
-                found.insert(format!("{kind}/{account}/{name}"), line(at));
+    for (plural, kind) in SECTIONS {
+        for (name, at, node) in section(whole, plural) {
+            found.insert(format!("{kind}/{name}"), line(at));
+            for (plural, kind) in OF_ACCOUNTS.into_iter().filter(|_| plural == "accounts") {
+                found.extend(
+                    section(&node, plural).into_iter().map(|(own, at, _)| (format!("{kind}/{name}/{own}"), line(at))),
+                );
             }
         }
-    }
-    for (name, at, _) in section(whole, "datasets") {
-        found.insert(format!("dataset/{name}"), line(at));
     }
     if let Some((_, Node { is: Is::List(tests), .. })) = whole.field("tests") {
         found.extend(tests.iter().enumerate().map(|(number, test)| (format!("test/{number}"), line(test.at))));

@@ -1,4 +1,4 @@
-//! `valetkey policy`: accounts, callers, grants and datasets as reviewed files, with tests and exact plans.
+//! `valetkey policy`: accounts, callers, groups, grants, datasets and identity providers as reviewed files, with tests and exact plans.
 
 mod emit;
 mod files;
@@ -25,7 +25,7 @@ use crate::cli::output::{Format, Out, clean};
 use crate::cli::private;
 use crate::cli::show::{done, find, rows_of, text};
 
-/// Manage accounts, callers, grants and datasets as files: validate, test, plan, apply
+/// Manage accounts, callers, groups, grants, datasets and identity providers as files: validate, test, plan, apply
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -57,6 +57,9 @@ enum Command {
         /// Against the files alone, without a server; every bucket is taken to exist
         #[arg(long)]
         offline: bool,
+        /// Also name the grants that no test is about: by which none says that someone can do something
+        #[arg(long)]
+        coverage: bool,
     },
     /// Show what applying would change: things, who gains and loses access, leases that end
     Plan {
@@ -89,7 +92,8 @@ enum Command {
     },
     /// Put things that were made by hand into a set, as they are
     Adopt {
-        /// `account/ACME`, `caller/ACME/NAME`, `grant/ACME/NAME`, `dataset/NAME`; `account/ACME/*` is all of an account
+        /// `account/ACME`, `caller/ACME/NAME`, `group/ACME/NAME`, `grant/ACME/NAME`, `dataset/NAME`, `identity_provider/NAME`;
+        /// `account/ACME/*` is all of an account
         #[arg(value_name = "THING", required = true)]
         things: Vec<String>,
         /// The set
@@ -98,7 +102,7 @@ enum Command {
     },
     /// Take things out of any set, as they are
     Release {
-        /// `account/ACME`, `caller/ACME/NAME`, `grant/ACME/NAME`, `dataset/NAME`
+        /// `account/ACME`, `caller/ACME/NAME`, `group/ACME/NAME`, `grant/ACME/NAME`, `dataset/NAME`, `identity_provider/NAME`
         #[arg(value_name = "THING", required = true)]
         things: Vec<String>,
     },
@@ -117,6 +121,9 @@ struct Apply {
     /// How many things may be removed
     #[arg(long, value_name = "N", default_value_t = 0)]
     confirm_deletes: u32,
+    /// Let what was vended live on that has more than is left, where it may
+    #[arg(long)]
+    keep_leases: bool,
     /// What the ledger says of it: a commit, a reason
     #[arg(long, value_name = "TEXT")]
     message: Option<String>,
@@ -149,13 +156,17 @@ impl Args {
                 out.note("the files are valid");
                 Ok(Exit::Ok)
             }
-            Command::Test { path, .. } => {
-                let (tests, failed) = offline(&path)?;
+            Command::Test { path, coverage, .. } => {
+                let (tests, native::Offline { failed, untested }) = offline(&path)?;
                 let failed: Vec<Value> = failed
                     .into_iter()
                     .map(|(source, said)| serde_json::json!({"source": source, "said": said}))
                     .collect();
-                show::tests(out, tests, &failed)
+                let untested: Vec<Value> = untested
+                    .into_iter()
+                    .map(|(thing, source)| serde_json::json!({"thing": thing, "source": source}))
+                    .collect();
+                show::tests(out, tests, &failed, coverage.then_some(&untested[..]))
             }
             Command::Schema => out
                 .data(native::policy_schema().map_err(|error| Failure::local(error.to_string()))?.trim_end())
@@ -171,11 +182,11 @@ impl Args {
 }
 
 /// Reads files and checks them without a server: how many tests there are, and which do not hold.
-fn offline(path: &Path) -> Result<(usize, Vec<(String, String)>), Failure> {
+fn offline(path: &Path) -> Result<(usize, native::Offline), Failure> {
     let files::Read { document, sources } = files::read(path)?;
     let tests = document.tests.len();
     match native::offline_policy(&document, &sources, crate::cli::now()) {
-        Ok(failed) => Ok((tests, failed)),
+        Ok(told) => Ok((tests, told)),
         Err(problems) => {
             let lines: Vec<String> = problems.iter().map(|(source, said)| format!("{source}: {said}")).collect();
             Err(Failure::usage(clean(&lines.join("; ")).into_owned()))
@@ -223,13 +234,14 @@ fn fmt(paths: &[PathBuf], check: bool, out: &Out) -> Result<Exit, Failure> {
 /// Runs what asks a server.
 pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<Exit, Failure> {
     match args.command {
-        Command::Test { path, .. } => {
-            let (answer, _) = plan(&path, client).await?;
+        Command::Test { path, coverage, .. } => {
+            let (answer, _) = plan(&path, coverage, client).await?;
             let tests = find(&answer, &["tests"]).and_then(Value::as_u64).unwrap_or_default();
-            show::tests(out, usize::try_from(tests).unwrap_or(usize::MAX), rows_of(&answer, "failed"))
+            let untested = coverage.then(|| rows_of(&answer, "untested"));
+            show::tests(out, usize::try_from(tests).unwrap_or(usize::MAX), rows_of(&answer, "failed"), untested)
         }
         Command::Plan { path, out: file, detailed_exitcode } => {
-            let (answer, saved) = plan(&path, client).await?;
+            let (answer, saved) = plan(&path, false, client).await?;
             if let Some(file) = file {
                 let text = serde_json::to_string_pretty(&saved).map_err(|error| Failure::local(error.to_string()))?;
                 std::fs::write(&file, text + "\n")
@@ -275,19 +287,19 @@ async fn own(body: PolicyOwnerRequest, sentence: &str, client: &Client<'_>, out:
 }
 
 /// Plans what is in files, and keeps what is needed to apply it.
-async fn plan(path: &Path, client: &Client<'_>) -> Result<(Value, Saved), Failure> {
+async fn plan(path: &Path, coverage: bool, client: &Client<'_>) -> Result<(Value, Saved), Failure> {
     let files::Read { document, sources } = files::read(path)?;
-    let body = PolicyPlanRequest { document, sources };
+    let body = PolicyPlanRequest { document, sources, coverage };
     let answer = client.send(Route::to(op::PLAN_POLICY, []), &body).await?;
     let revision = text(&answer, &["revision"]).unwrap_or_default().to_owned();
     Ok((answer, Saved { document: body.document, sources: body.sources, revision }))
 }
 
 async fn apply(args: Apply, client: &Client<'_>, out: &Out) -> Result<Exit, Failure> {
-    let Apply { path, plan: file, confirm_deletes, message } = args;
+    let Apply { path, plan: file, confirm_deletes, keep_leases, message } = args;
     let saved = match (path, file) {
         (Some(path), _) => {
-            let (answer, saved) = plan(&path, client).await?;
+            let (answer, saved) = plan(&path, false, client).await?;
             if out.format() == Format::Table {
                 show::plan(out, &answer)?;
             }
@@ -305,7 +317,7 @@ async fn apply(args: Apply, client: &Client<'_>, out: &Out) -> Result<Exit, Fail
         (None, None) => return Err(Failure::usage("name files, or a plan")),
     };
     let Saved { document, sources, revision } = saved;
-    let body = PolicyApplyRequest { document, sources, revision, confirm_deletes, message };
+    let body = PolicyApplyRequest { document, sources, revision, confirm_deletes, keep_leases, message };
     let answer = client.send(Route::to(op::APPLY_POLICY, []), &body).await.map_err(|mut failure| {
         let field = failure.said.as_ref().and_then(|said| said.field.as_deref());
         if field == Some("tests") {

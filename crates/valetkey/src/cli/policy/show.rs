@@ -47,7 +47,7 @@ pub(super) fn plan(out: &Out, answer: &Value) -> Result<(), Failure> {
     }
     let total = find(answer, &["tests"]).and_then(Value::as_u64).unwrap_or_default();
     if total > 0 {
-        tests(out, usize::try_from(total).unwrap_or(usize::MAX), rows_of(answer, "failed"))?;
+        tests(out, usize::try_from(total).unwrap_or(usize::MAX), rows_of(answer, "failed"), None)?;
     }
     let count = |op: &str| objects.iter().filter(|row| text(row, &["op"]) == Some(op)).count();
     out.data(&format!("{} to add, {} to change, {} to remove", count("create"), count("change"), count("remove")))
@@ -86,11 +86,23 @@ pub(in crate::cli) fn access(out: &Out, rows: &[Value]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Says which tests do not hold.
-pub(super) fn tests(out: &Out, total: usize, failed: &[Value]) -> Result<Exit, Failure> {
+/// Says which tests do not hold, and which grants none is about, if that was asked.
+pub(super) fn tests(out: &Out, total: usize, failed: &[Value], untested: Option<&[Value]>) -> Result<Exit, Failure> {
     match out.format() {
-        Format::Json => out.json(&serde_json::json!({"tests": total, "failed": failed}))?,
+        Format::Json => {
+            let mut told = serde_json::json!({"tests": total, "failed": failed});
+            if let (Some(untested), Some(told)) = (untested, told.as_object_mut()) {
+                told.insert("untested".to_owned(), untested.into());
+            }
+            out.json(&told)?;
+        }
         Format::Table => {
+            for row in untested.unwrap_or_default() {
+                out.data(&format!("no test is about {}  {}", of(row, "thing"), of(row, "source")))?;
+            }
+            if untested.is_some_and(<[Value]>::is_empty) {
+                out.data("a test is about each grant")?;
+            }
             for row in failed {
                 out.data(&format!("{} {}: {}", out.bad("failed"), of(row, "source"), of(row, "said")))?;
             }

@@ -25,7 +25,7 @@ fn what_is_wrong_in_a_file_is_told_with_its_line_and_column() {
     for (text, said) in [
         ("accounts:\n  acme:\n    grnats: {}\n", "a.yaml:6:5: there is no field `grnats` here; did you mean `grants`?"),
         ("storages: {}\n", "a.yaml:4:1: `storages` cannot be managed by files yet"),
-        ("accounts: {acme: {groups: {}}}\n", "a.yaml:4:19: `groups` cannot be managed by files yet"),
+        ("accounts: {acme: {workspaces: {}}}\n", "a.yaml:4:19: `workspaces` cannot be managed by files yet"),
         (
             "accounts:\n  acme: {callers: {ana: {role: [1]}}}\n",
             "a.yaml:5:26: invalid type: sequence, expected a string",
@@ -146,11 +146,19 @@ fn a_file_that_is_checked_without_a_server_says_all_that_is_wrong() {
     );
     let directory = temporary(&[("a.yaml", &good)]);
     let path: PathBuf = directory.path().to_owned();
-    assert_eq!(super::offline(&path).unwrap(), (2, vec![]));
+    let (tests, told) = super::offline(&path).unwrap();
+    assert_eq!((tests, told.failed, told.untested), (2, vec![], vec![]));
+    // Without its tests nothing would miss the grant.
+    let untested = good.split("tests:").next().unwrap();
+    std::fs::write(path.join("a.yaml"), untested).unwrap();
+    let (tests, told) = super::offline(&path).unwrap();
+    let [(thing, source)] = told.untested.as_slice() else { panic!("{told:?}") };
+    assert_eq!((tests, thing.as_str()), (0, "grant/acme/g"));
+    assert!(source.ends_with("a.yaml:8"), "{source}");
     std::fs::write(path.join("a.yaml"), good.replace("cannot: [read s3://lake/ab]", "cannot: [read s3://lake/a/]"))
         .unwrap();
     let (_, failed) = super::offline(&path).unwrap();
-    let [(source, said)] = failed.as_slice() else { panic!("{failed:?}") };
+    let [(source, said)] = failed.failed.as_slice() else { panic!("{failed:?}") };
     assert!(source.ends_with("a.yaml:10"), "{source}");
     assert!(said.contains("acme/ana can read s3://lake/a/, by the grant `g`") && said.contains("a.yaml:8"), "{said}");
     std::fs::write(path.join("a.yaml"), good.replace("caller:ana", "caller:ben").replace("[a]", "[a/]")).unwrap();

@@ -1,8 +1,19 @@
 //! What every destination of events is.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::json;
+
+/// The most events that are sent at once: half a megabyte, besides the paths in them.
+pub(super) const BATCH: u32 = 500;
+
+/// Between two looks when there was nothing.
+pub(super) const IDLE: Duration = Duration::from_secs(1);
+
+/// The longest wait after failures; the first is a second, and each twice the one before.
+pub(super) const LONGEST: Duration = Duration::from_mins(1);
 
 /// An event on its way.
 pub(super) struct Line {

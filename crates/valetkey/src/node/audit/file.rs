@@ -19,8 +19,8 @@ pub(super) struct Rotated {
 }
 
 impl Rotated {
-    pub(super) fn new(config: &Audit) -> Self {
-        Self { path: config.file.clone(), max_bytes: config.file_max_bytes, keep: config.file_keep }
+    pub(super) fn new(path: &Path, config: &Audit) -> Self {
+        Self { path: path.to_owned(), max_bytes: config.file_max_bytes, keep: config.file_keep }
     }
 }
 

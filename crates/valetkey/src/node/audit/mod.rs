@@ -3,12 +3,14 @@
 
 mod destination;
 mod file;
+mod requests;
 mod syslog;
 #[cfg(test)]
 mod tests;
 mod webhook;
 
 use std::io::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,27 +20,20 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use valetkey_core::nouns::registry::Catalog;
 use valetkey_core::nouns::trail::{Cursor, From, Sender, TURN, Told, Trail};
+use valetkey_core::nouns::usage::Meter;
 use valetkey_core::time::{Clock, Entropy as _};
 use valetkey_dialects::native::Teller;
 
-use self::destination::{Destination, Line, Taken, joined};
+use self::destination::{BATCH, Destination, IDLE, LONGEST, Line, Taken, joined};
+use self::requests::{Requests, Watching};
 pub(crate) use self::syslog::Syslog;
 pub(crate) use self::webhook::key as webhook_key;
 use crate::config::{Audit, AuditFrom};
 use crate::node::Node;
 use crate::node::system::SystemEntropy;
 
-/// The most events that are sent at once: half a megabyte, besides the paths in them.
-const BATCH: u32 = 500;
-
 /// The turn is taken again before what is sent later than so long after: what a destination may take for a batch is left of it.
 const RENEWED: i32 = 6;
-
-/// Between two looks when there was nothing.
-const IDLE: Duration = Duration::from_secs(1);
-
-/// The longest wait after failures; the first is a second, and each twice the one before.
-const LONGEST: Duration = Duration::from_mins(1);
 
 struct Stdout;
 
@@ -59,11 +54,11 @@ impl Destination for Stdout {
     }
 }
 
-/// Starts sending, until the server ends.
-pub(super) fn start(config: &Audit, node: &Node) {
+/// The destinations that the settings name, and this file.
+fn destinations(config: &Audit, file: &Path, clock: &Arc<dyn Clock>) -> Vec<Box<dyn Destination>> {
     let mut all: Vec<Box<dyn Destination>> = Vec::new();
-    if !config.file.as_os_str().is_empty() {
-        all.push(Box::new(file::Rotated::new(config)));
+    if !file.as_os_str().is_empty() {
+        all.push(Box::new(file::Rotated::new(file, config)));
     }
     if config.stdout {
         all.push(Box::new(Stdout));
@@ -71,11 +66,23 @@ pub(super) fn start(config: &Audit, node: &Node) {
     // INVARIANT: settings were checked, so both can be made.
     all.extend(Syslog::parse(&config.syslog).ok().flatten().map(|syslog| Box::new(syslog) as Box<dyn Destination>));
     if !config.webhook_url.is_empty() {
-        match webhook::Webhook::new(&config.webhook_url, &config.webhook_secret, Arc::clone(&node.handles.clock)) {
+        match webhook::Webhook::new(&config.webhook_url, &config.webhook_secret, Arc::clone(clock)) {
             Ok(webhook) => all.push(Box::new(webhook)),
             Err(error) => warn!(error = %format!("{error:#}"), "events cannot be sent to `audit.webhook_url`"),
         }
     }
+    all
+}
+
+/// What the endpoint tells of requests to buckets, and what sends it.
+pub(super) fn watching(config: &Audit, counts: Arc<dyn Meter>, clock: &Arc<dyn Clock>) -> (Arc<Requests>, Watching) {
+    let all = if config.requests.is_empty() { Vec::new() } else { destinations(config, &config.requests_file, clock) };
+    requests::watching(&config.requests, all, counts)
+}
+
+/// Starts sending, until the server ends.
+pub(super) fn start(config: &Audit, node: &Node) {
+    let all = destinations(config, &config.file, &node.handles.clock);
     let mut sender = [0; 16];
     SystemEntropy.fill(&mut sender);
     for destination in all {

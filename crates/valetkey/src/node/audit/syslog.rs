@@ -1,5 +1,6 @@
 //! Syslog messages (RFC 5424): as datagrams, or over TCP with their length before them (RFC 6587, octet counting).
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -99,9 +100,20 @@ impl Destination for Syslog {
     }
 }
 
+/// How often is read of what the other side says, before a line is sent.
+const MOST_READS: usize = 64;
+
 /// Whether the other side has ended: what is written then is lost without a word.
 fn is_closed(stream: &TcpStream) -> bool {
-    matches!(stream.try_read(&mut [0; 64]), Ok(0)) || stream.take_error().is_ok_and(|error| error.is_some())
+    // What it says is of no use, however much it is: its end stands behind it.
+    let mut said = [0; 4096];
+    let ended = (0..MOST_READS).find_map(|_| match stream.try_read(&mut said) {
+        Ok(0) => Some(true),
+        Ok(_) => None,
+        Err(error) => Some(error.kind() != ErrorKind::WouldBlock),
+    });
+    // One that never stops talking is begun anew.
+    ended.unwrap_or(true) || stream.take_error().is_ok_and(|error| error.is_some())
 }
 
 #[cfg(test)]

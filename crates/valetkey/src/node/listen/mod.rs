@@ -92,6 +92,18 @@ fn refused(name: &'static str, reason: &'static str) {
     metrics::counter!("vk_connections_refused_total", "listener" => name, "reason" => reason).increment(1);
 }
 
+/// Whether nobody but this machine reaches a listener: it listens on loopback alone, and no other address leads there, such as a
+/// proxy's.
+pub(crate) fn near(address: SocketAddr, url: &str) -> bool {
+    let named = reqwest::Url::parse(url).is_ok_and(|url| {
+        url.host_str().is_some_and(|host| {
+            host == "localhost"
+                || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        })
+    });
+    address.ip().to_canonical().is_loopback() && named
+}
+
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 #[error("{name} cannot listen on {address}")]
@@ -108,6 +120,11 @@ impl Listener {
         let (connections, peers) = (Arc::new(Semaphore::new(connections)), Peers::new(of_one));
         let windows = Arc::new(Windows::new(http_2.map_or(0, |room| room.window_bytes)));
         Ok(Self { settings, socket, address, connections, peers, windows })
+    }
+
+    /// The address.
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// The URL made of that address. Always a number, never `localhost`: some clients would put the bucket in front.
@@ -283,3 +300,22 @@ async fn last_words(stream: &mut TcpStream, words: &[u8]) {
 trait Wire: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 
 impl<I: AsyncRead + AsyncWrite + Unpin + Send + 'static> Wire for I {}
+
+#[cfg(test)]
+mod tests {
+    use super::near;
+
+    #[test]
+    fn only_a_loopback_listener_that_is_named_so_is_near() {
+        let told = |address: &str, url: &str| near(address.parse().unwrap(), url);
+        for url in ["http://127.0.0.1:7070", "http://localhost:7070", "http://[::1]:7070"] {
+            assert!(told("127.0.0.1:7070", url) && told("[::1]:7070", url), "{url}");
+            for open in ["0.0.0.0:7070", "[::]:7070", "192.168.0.7:7070"] {
+                assert!(!told(open, url), "everybody reaches {open}, whatever {url} says");
+            }
+        }
+        for url in ["https://keys.example.com", "http://192.168.0.7:7070", "none"] {
+            assert!(!told("127.0.0.1:7070", url), "{url}");
+        }
+    }
+}

@@ -15,7 +15,7 @@ use crate::id::{AccountId, LeaseId, TokenId};
 use crate::json::Json;
 use crate::name::BucketName;
 use crate::nouns::parent::{LONGEST, Operations, ParentScope, Permission, of_paths};
-use crate::scope::{Path, Paths, Scope};
+use crate::scope::{Path, Paths, Rights, Scope};
 use crate::secret::Secret;
 
 /// How far the signer's clock may be ahead of ours. SECURITY: nobody but the signer knows when it really signed, so whatever ends
@@ -214,9 +214,9 @@ impl Child {
     }
 
     /// What it opens of something that its parent may reach, at an instant.
-    pub fn opens(&self, ceiling: &ParentScope, now: Timestamp) -> Option<Scope> {
+    pub fn opens(&self, ceiling: &ParentScope, now: Timestamp) -> Option<Rights> {
         let ends = ceiling.max_lifetime.ends(self.issued).min(self.until);
-        if now < ends { ceiling.scope.intersect(&self.scope()?) } else { None }
+        if now < ends { ceiling.rights.intersect(&self.scope()?.into()) } else { None }
     }
 
     /// The lease that it counts as: of what it says, not of how that was written, so that who knows the claims can end it.

@@ -231,16 +231,16 @@ fn a_child_is_cut_to_its_parent() {
     let now = Timestamp::from_second(1_767_225_601).unwrap();
     let ceiling = |bucket: &str, paths: Paths, actions: Actions, secs: u32| ParentScope {
         storage: crate::id::StorageId::from_bytes([1; 16]),
-        scope: std::sync::Arc::new(Scope::new(BucketName::parse(bucket).unwrap(), paths, actions).unwrap()),
+        rights: std::sync::Arc::new(Rights::of(BucketName::parse(bucket).unwrap(), paths, actions).unwrap()),
         max_lifetime: crate::time::Lifetime::secs(secs),
     };
     let wide = CLAIMS.replace("object-read-only", "admin-read-write");
     let child = read(&wide).unwrap();
     let whole = ceiling("my-bucket", Paths::Whole, Actions::READ_WRITE, 604_800);
-    assert_eq!(child.opens(&whole, now).unwrap(), Scope::clone(&whole.scope));
+    assert_eq!(child.opens(&whole, now).unwrap(), Rights::clone(&whole.rights));
     let directory = Paths::only([Path::directory(b"jobs").unwrap()]).unwrap();
     let part = ceiling("my-bucket", directory, Actions::READ, 604_800);
-    assert_eq!(child.opens(&part, now).unwrap(), Scope::clone(&part.scope));
+    assert_eq!(child.opens(&part, now).unwrap(), Rights::clone(&part.rights));
     assert_eq!(child.opens(&ceiling("other", Paths::Whole, Actions::READ, 604_800), now), None);
     // No longer than its parent's grant allows, and no longer than itself.
     let short = ceiling("my-bucket", Paths::Whole, Actions::READ, 60);

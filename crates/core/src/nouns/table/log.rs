@@ -57,8 +57,14 @@ pub trait ObjectFiles: Send + Sync {
     ) -> Result<Vec<Listed>, Error>;
 }
 
+/// How the server reads objects of a store that somebody else runs: with a credential that was vended there, and within what it opens.
+pub trait VendedFiles: Send + Sync {
+    /// What reads with a credential. What the store refuses to it is `Invalid`: asking again changes nothing.
+    fn with(self: Arc<Self>, credential: Arc<Credential>) -> Arc<dyn ObjectFiles>;
+}
+
 /// Where a table is: the directory that its `_delta_log` is in.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct TablePlace {
     /// The storage.
     pub storage: Arc<Storage>,
@@ -66,6 +72,8 @@ pub struct TablePlace {
     pub bucket: BucketName,
     /// The directory's key, without a slash at its end; empty if the bucket itself is the table.
     pub root: Key,
+    /// What it is read with, where somebody else runs the store.
+    pub credential: Option<Arc<Credential>>,
 }
 
 /// Which version of a table is meant.

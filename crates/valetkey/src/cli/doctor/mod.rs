@@ -1,24 +1,34 @@
 //! `valetkey doctor`: why a tool gets no credential, or its storage refuses it: the clock, TLS, the token, the endpoint, and what shadows.
 
+mod aws;
+mod finding;
+
 use std::path::PathBuf;
 
 use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
 use valetkey_dialects::native::api::operations as op;
 
 use crate::cli::agent::home::Place;
 use crate::cli::agent::variables::{AWS, AZURE, GOOGLE};
-use crate::cli::client::{Client, Route};
+use crate::cli::client::{Client, Route, Silent};
 use crate::cli::creds::ask::Wanted;
+use crate::cli::creds::key::Key;
 use crate::cli::creds::{cache, end, vend};
+use crate::cli::doctor::aws::Surroundings;
+use crate::cli::doctor::finding::{Finding, State};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::output::{Format, Out};
 use crate::cli::show;
+use crate::cli::trust::Tls;
 
 /// Signatures count for 15 minutes; before that, lifetimes are off by what the clock is.
 const SKEW: [SignedDuration; 2] = [SignedDuration::from_secs(30), SignedDuration::from_mins(10)];
 /// A token that ends within this is to be renewed now.
 const SOON: SignedDuration = SignedDuration::from_hours(24);
+
+/// Where SDKs read of an authority that is not the system's.
+const SDKS_TRUST: &str = "SSL_CERT_FILE names an authority of your own to this and to tools in Rust and C++, AWS_CA_BUNDLE to boto3 \
+    and the AWS CLI, NODE_EXTRA_CA_CERTS to Node";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -43,48 +53,21 @@ pub(crate) struct Args {
     xdg_cache_home: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Debug)]
-#[serde(rename_all = "lowercase")]
-enum State {
-    Ok,
-    Warn,
-    Fail,
-}
-
-/// One thing that was looked at.
-#[derive(Serialize, Debug)]
-struct Finding {
-    state: State,
-    what: &'static str,
-    found: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    hint: Option<String>,
-}
-
-impl Finding {
-    fn new(state: State, what: &'static str, found: impl Into<String>) -> Self {
-        Self { state, what, found: found.into(), hint: None }
-    }
-
-    fn hint(self, hint: impl Into<String>) -> Self {
-        Self { hint: Some(hint.into()), ..self }
-    }
-
-    fn of(what: &'static str, failure: &Failure) -> Self {
-        Self { hint: failure.hint.clone(), ..Self::new(State::Fail, what, failure.to_string()) }
-    }
-}
-
 /// Runs `valetkey doctor`.
 pub(crate) async fn run(args: Args, client: Result<Client<'_>, Failure>, out: &Out) -> Result<Exit, Failure> {
     let mut findings = Vec::new();
+    let mut key = None;
     match &client {
-        Ok(client) => of_server(&args, client, out, &mut findings).await?,
+        Ok(client) => key = of_server(&args, client, out, &mut findings).await?,
         Err(failure) => findings.push(Finding::of("login", failure)),
     }
     findings.push(of_agent(&args.place).await);
     findings.extend(of_environment());
-    findings.extend(of_files());
+    let around = Surroundings::own();
+    findings.extend(around.files());
+    findings.extend(key.iter().filter_map(|key| around.region(key)));
+    findings.extend(key.iter().filter_map(|key| around.endpoint(key)));
+    findings.extend(around.caches(crate::cli::now()));
     findings.extend(of_cache(args.cache_dir, args.xdg_cache_home));
     told(&findings, out)?;
     let is_broken = findings.iter().any(|finding| finding.state == State::Fail);
@@ -112,23 +95,29 @@ fn told(findings: &[Finding], out: &Out) -> Result<(), Failure> {
 }
 
 /// The server: whether it answers, what time it has, who it takes the caller for, and what it vends.
-async fn of_server(args: &Args, client: &Client<'_>, out: &Out, findings: &mut Vec<Finding>) -> Result<(), Failure> {
+async fn of_server(
+    args: &Args,
+    client: &Client<'_>,
+    out: &Out,
+    findings: &mut Vec<Finding>,
+) -> Result<Option<Key>, Failure> {
     match client.date(client.base()).await {
         Ok(date) => {
             let server = client.server().trim_end_matches('/');
             findings.push(Finding::new(State::Ok, "server", format!("`{server}` answers")));
+            findings.extend(trusted(client.base()));
             findings.extend(date.map(|date| skew("clock", date, crate::cli::now())));
         }
-        Err(failure) => {
-            findings.push(Finding::of("server", &failure));
-            return Ok(());
+        Err(Silent { failure, tls }) => {
+            findings.push(Finding::of(if tls.is_some() { "tls" } else { "server" }, &failure));
+            return Ok(None);
         }
     }
     match client.ask(Route::to(op::ME, [])).await {
         Ok(me) => findings.push(of_token(&me, crate::cli::now())),
         Err(failure) => {
             findings.push(Finding::of("token", &failure));
-            return Ok(());
+            return Ok(None);
         }
     }
     let ask = args.wanted.ask(out)?;
@@ -137,12 +126,21 @@ async fn of_server(args: &Args, client: &Client<'_>, out: &Out, findings: &mut V
             Ok((key, _)) => {
                 findings.push(Finding::new(State::Ok, "credential", key.summary()));
                 findings.extend(of_endpoint(client, &key.endpoint_url).await);
-                let _ = end(client, &key.lease).await;
+                if !key.lease.is_empty() {
+                    // It was vended to be looked at, and it ends by itself, too.
+                    let _ = end(client, &key.lease).await;
+                }
+                return Ok(Some(key));
             }
             Err(failure) => findings.push(Finding::of("credential", &failure)),
         }
     }
-    Ok(())
+    Ok(None)
+}
+
+/// That a certificate is trusted, where there is one.
+fn trusted(url: &reqwest::Url) -> Option<Finding> {
+    (url.scheme() == "https").then(|| Finding::new(State::Ok, "tls", "its certificate is trusted"))
 }
 
 /// How far this machine's clock is from another's.
@@ -188,9 +186,14 @@ async fn of_endpoint(client: &Client<'_>, endpoint: &str) -> Vec<Finding> {
     match client.date(&url).await {
         Ok(date) => {
             findings.push(Finding::new(State::Ok, "endpoint", format!("`{endpoint}` answers")));
+            findings.extend(trusted(&url));
             findings.extend(date.map(|date| skew("its clock", date, crate::cli::now())));
         }
-        Err(failure) => findings.push(Finding::of("endpoint", &failure)),
+        Err(Silent { failure, tls: Some(Tls::Untrusted) }) => {
+            findings.push(Finding::of("tls", &failure).hint(SDKS_TRUST));
+        }
+        Err(Silent { failure, tls: Some(Tls::Other) }) => findings.push(Finding::of("tls", &failure)),
+        Err(Silent { failure, tls: None }) => findings.push(Finding::of("endpoint", &failure)),
     }
     findings
 }
@@ -216,7 +219,10 @@ async fn of_agent(place: &Place) -> Finding {
 
 /// Variables that win over credentials which renew.
 fn of_environment() -> Vec<Finding> {
-    let set = |names: &[&str]| crate::config::set_among(names);
+    let set = |names: &[&str]| -> Vec<String> {
+        let values = crate::config::values_of(names);
+        names.iter().filter(|name| values.contains_key(**name)).map(|name| (*name).to_owned()).collect()
+    };
     let mut findings = Vec::new();
     let renews = set(&["AWS_CONTAINER_CREDENTIALS_FULL_URI"]);
     let names: Vec<&str> = [AWS.as_slice(), &GOOGLE, &AZURE].concat();
@@ -236,30 +242,14 @@ fn of_environment() -> Vec<Finding> {
         );
     }
     let proxies = set(&["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]);
-    let exempt = set(&["NO_PROXY", "no_proxy"]);
-    if !proxies.is_empty() && exempt.is_empty() && !renews.is_empty() {
+    let exempt = crate::config::values_of(&["NO_PROXY", "no_proxy"]);
+    let mut hosts = exempt.values().flat_map(|value| value.split(',')).map(str::trim);
+    let is_exempt = hosts.any(|host| matches!(host, "*" | "127.0.0.1" | "127.0.0.0/8"));
+    if !proxies.is_empty() && !is_exempt && !renews.is_empty() {
         let found = format!("{} sends what is for this machine's agent elsewhere", proxies.join(", "));
         findings.push(Finding::new(State::Warn, "proxy", found).hint("NO_PROXY=127.0.0.1,localhost"));
     }
     findings
-}
-
-/// Files of AWS's tools that win: keys of the default profile.
-fn of_files() -> Vec<Finding> {
-    let Some(home) = std::env::home_dir() else { return Vec::new() };
-    let path = home.join(".aws/credentials");
-    let Ok(text) = std::fs::read_to_string(&path) else { return Vec::new() };
-    let mut section = "";
-    let has_default = text.lines().map(str::trim).any(|line| {
-        if line.starts_with('[') {
-            section = line;
-        }
-        section == "[default]" && line.starts_with("aws_access_key_id")
-    });
-    let found = format!("`{}` has keys of a default profile, and SDKs take them before an agent's", path.display());
-    let warning =
-        Finding::new(State::Warn, "files", found).hint("`valetkey exec` sets them aside; --profile chooses another");
-    has_default.then_some(warning).into_iter().collect()
 }
 
 /// Credentials that were kept and are over.
