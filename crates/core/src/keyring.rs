@@ -42,7 +42,7 @@ const MAX_TOKEN_CHARS: usize = 8_000;
 
 /// What a session token says, after its seal was checked.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Claims {
+pub struct SessionClaims {
     /// The lease.
     pub lease: LeaseId,
     /// Whose.
@@ -63,7 +63,7 @@ pub struct Claims {
     pub reach: Carried,
 }
 
-impl Claims {
+impl SessionClaims {
     /// Where the credential comes from.
     pub fn provenance(&self) -> Provenance {
         let Self { lease, account, caller, token, storage, opened, until: _, narrowed_from: _, reach: _ } = *self;
@@ -374,7 +374,7 @@ impl Keyring {
     ///
     /// # Errors
     /// Says which check failed; none of them tells a stranger anything about the keys.
-    pub fn unseal(&self, session_token: &str, access_key_id: &str) -> Result<Claims, Unsealed> {
+    pub fn unseal(&self, session_token: &str, access_key_id: &str) -> Result<SessionClaims, Unsealed> {
         if session_token.len() > MAX_TOKEN_CHARS {
             return Err(Unsealed::Malformed);
         }
@@ -413,7 +413,7 @@ pub fn parse_access_key_id(text: &str) -> Option<(u8, LeaseId)> {
     Some((*number, LeaseId::from_bytes(id.try_into().ok()?)))
 }
 
-fn read_claims(mut bytes: &[u8]) -> Option<Claims> {
+fn read_claims(mut bytes: &[u8]) -> Option<SessionClaims> {
     fn take<const N: usize>(from: &mut &[u8]) -> Option<[u8; N]> {
         let (head, rest) = from.split_first_chunk::<N>()?;
         *from = rest;
@@ -443,7 +443,17 @@ fn read_claims(mut bytes: &[u8]) -> Option<Claims> {
         [1] => Carried::Here(Rights::decode(from)?),
         _ => return None,
     };
-    from.is_empty().then_some(Claims { lease, account, caller, token, storage, opened, until, narrowed_from, reach })
+    from.is_empty().then_some(SessionClaims {
+        lease,
+        account,
+        caller,
+        token,
+        storage,
+        opened,
+        until,
+        narrowed_from,
+        reach,
+    })
 }
 
 /// The ring everyone uses, replaced as a whole when keys rotate.

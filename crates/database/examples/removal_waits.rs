@@ -17,7 +17,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use valetkey_core::account::Metering;
-use valetkey_core::nouns::registry::Registry as _;
+use valetkey_core::nouns::registry::methods::*;
 use valetkey_core::port::Ledger as _;
 use valetkey_core::time::{Clock, Entropy};
 use valetkey_database::{Database, Settings};

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use valetkey_core::account::Metering;
-use valetkey_core::nouns::registry::Registry as _;
+use valetkey_core::nouns::registry::methods::*;
 use valetkey_core::port::Ledger;
 use valetkey_core::time::{Clock, Entropy};
 use valetkey_database::{Database, Settings};

@@ -11,7 +11,7 @@ use valetkey_core::error::Noun;
 use valetkey_core::id::{CallerId, ProviderId, TokenId};
 use valetkey_core::lease::Revoker;
 use valetkey_core::nouns::identity::{Cutoff, Identities, IdentityAdmin, IdentityProvider, NewSession, Session};
-use valetkey_core::nouns::registry::Registry as _;
+use valetkey_core::nouns::registry::methods::*;
 
 use crate::database::Database;
 use crate::memory::Touches;

@@ -7,7 +7,7 @@ use valetkey_core::error::Noun;
 use valetkey_core::lease::Revoker;
 use valetkey_core::name::Name;
 use valetkey_core::nouns::identity::IdentityProvider;
-use valetkey_core::nouns::policy_set::{Application, KINDS, Managed, Ownable, PolicySets, State, key_of, moved};
+use valetkey_core::nouns::policy_set::{Application, KINDS, Managed, Ownable, PolicySetAdmin, State, key_of, moved};
 use valetkey_core::nouns::removal::{Amendment, How, Plan, Recipients, Renamed, Thing};
 use valetkey_core::{Error, Kind};
 use valetkey_sql::Failure as _;
@@ -22,7 +22,7 @@ use crate::sql::target::End;
 use crate::sql::{callers, change, groups, identity, policy, registry, removal};
 
 #[async_trait]
-impl PolicySets for Database {
+impl PolicySetAdmin for Database {
     async fn apply_policy(&self, what: &Application, by: Revoker) -> Result<u64, Error> {
         let (database, what) = (self.clone(), what.clone());
         self.unbroken(async move { database.end_and_apply(&what, by).await }).await

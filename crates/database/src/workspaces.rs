@@ -9,7 +9,7 @@ use valetkey_core::audit::Deed;
 use valetkey_core::error::Noun;
 use valetkey_core::id::{AccountId, GrantId, ProjectId, WorkspaceId};
 use valetkey_core::lease::Revoker;
-use valetkey_core::nouns::registry::Registry as _;
+use valetkey_core::nouns::registry::methods::*;
 use valetkey_core::nouns::removal::{How, Thing};
 use valetkey_core::nouns::workspace::{NewWorkspace, Project, Slug, Workspace, WorkspaceAdmin, Workspaces};
 

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use valetkey_core::Secret;
 use valetkey_core::keyring::{Keyring, SharedKeyring};
-use valetkey_core::nouns::registry::Catalog as _;
+use valetkey_core::nouns::registry::methods::*;
 use valetkey_core::time::{Clock, Entropy};
 use valetkey_database::{Database, ParentKeys, Server, Settings, Whereabouts};
 use valetkey_testkit::chance::SeededEntropy;

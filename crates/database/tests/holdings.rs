@@ -16,7 +16,7 @@ use valetkey_core::keyring::{Keyring, SharedKeyring};
 use valetkey_core::name::Name;
 use valetkey_core::nouns::package::{Digest, Manifest, Packages, Tag, Upload, UploadKey};
 use valetkey_core::nouns::parent::{NewParent, ParentAdmin, Permission};
-use valetkey_core::nouns::registry::{Catalog as _, Registry as _};
+use valetkey_core::nouns::registry::methods::*;
 use valetkey_core::nouns::share::{LinkCode, ProfileKind, ProfileLink, Recipient, Share, ShareAdmin};
 use valetkey_core::nouns::table::SharedName;
 use valetkey_core::nouns::workspace::{Slug, Workspace, WorkspaceAdmin, Workspaces};

@@ -16,7 +16,8 @@ use valetkey_core::account::Metering;
 use valetkey_core::audit::{ChangeFilter, Deed};
 use valetkey_core::caller::Role;
 use valetkey_core::lease::{Lease, LeaseState, Revocation};
-use valetkey_core::nouns::registry::{Catalog as _, LeaseFilter};
+use valetkey_core::nouns::registry::LeaseFilter;
+use valetkey_core::nouns::registry::methods::*;
 use valetkey_core::nouns::removal::{How, Thing};
 use valetkey_core::time::{Clock, Entropy};
 use valetkey_core::token::{Maker, PlainToken};
@@ -492,7 +493,7 @@ async fn a_node_whose_chain_was_taken_takes_another() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_know_how_many_they_are_and_when_credentials_leave_the_pool() {
     use valetkey_core::id::StorageId;
-    use valetkey_core::nouns::pool::Pool as _;
+    use valetkey_core::nouns::pool::Pool;
     let cluster = Cluster::of(3).await;
     let began = Instant::now();
     while !cluster.nodes.iter().all(|(database, _)| database.live_nodes().count() == 3) {
@@ -500,7 +501,7 @@ async fn nodes_know_how_many_they_are_and_when_credentials_leave_the_pool() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let mut told = cluster.nodes[2].0.pool_elsewhere().unwrap();
-    cluster.nodes[0].0.remove(StorageId::from_bytes([1; 16]), &["a key".into()]).await.unwrap();
+    Pool::remove(&cluster.nodes[0].0, StorageId::from_bytes([1; 16]), &["a key".into()]).await.unwrap();
     tokio::time::timeout(SECOND, told.changed()).await.unwrap().unwrap();
 }
 

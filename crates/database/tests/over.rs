@@ -18,7 +18,7 @@ use valetkey_core::keyring::{Keyring, SharedKeyring};
 use valetkey_core::lease::{Provenance, Revoker};
 use valetkey_core::nouns::identity::Identities as _;
 use valetkey_core::nouns::parent::{Child, NewParent, ParentAdmin as _, ParentRecord, Parents as _, Permission};
-use valetkey_core::nouns::registry::{Catalog as _, Registry as _};
+use valetkey_core::nouns::registry::methods::*;
 use valetkey_core::nouns::share::{LinkCode, ProfileKind, ProfileLink};
 use valetkey_core::port::Revocations as _;
 use valetkey_core::time::{Clock, Entropy};

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use valetkey_core::account::Metering;
 use valetkey_core::lease::{Lease, LeaseState, Revocation};
-use valetkey_core::nouns::registry::{Catalog as _, Registry as _};
+use valetkey_core::nouns::registry::methods::*;
 use valetkey_core::time::{Clock, Entropy};
 use valetkey_core::{Kind, Secret};
 use valetkey_database::{Database, Server, Settings};

@@ -15,7 +15,7 @@ use valetkey_core::id::TokenId;
 use valetkey_core::keyring::{Keyring, SharedKeyring};
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::nouns::parent::{NewParent, ParentAdmin, Parents, Permission};
-use valetkey_core::nouns::registry::{Catalog as _, Registry as _};
+use valetkey_core::nouns::registry::methods::*;
 use valetkey_core::port::Directory as _;
 use valetkey_core::time::{Clock, Entropy};
 use valetkey_core::token::{Maker, PlainToken};

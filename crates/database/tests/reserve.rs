@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use valetkey_core::Kind;
 use valetkey_core::account::Metering;
 use valetkey_core::lease::{LeaseState, Revocation};
-use valetkey_core::nouns::registry::{Catalog as _, Registry as _};
+use valetkey_core::nouns::registry::methods::*;
 use valetkey_core::time::{Clock, Entropy};
 use valetkey_database::{Database, Settings};
 use valetkey_testkit::chance::SeededEntropy;

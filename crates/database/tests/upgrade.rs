@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use valetkey_core::account::Metering;
 use valetkey_core::grant::NewGrant;
-use valetkey_core::nouns::registry::{Catalog as _, Registry as _};
+use valetkey_core::nouns::registry::methods::*;
 use valetkey_core::nouns::removal::{How, Thing};
 use valetkey_core::time::{Clock, Entropy};
 use valetkey_database::{Database, Settings};

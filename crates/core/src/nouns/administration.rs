@@ -1,7 +1,7 @@
 //! All that administration changes of what one database keeps.
 
 use crate::nouns::identity::IdentityAdmin;
-use crate::nouns::policy_set::PolicySets;
+use crate::nouns::policy_set::PolicySetAdmin;
 use crate::nouns::registry::Registry;
 use crate::nouns::request::RequestAdmin;
 use crate::nouns::share::ShareAdmin;
@@ -10,11 +10,11 @@ use crate::nouns::workspace::WorkspaceAdmin;
 
 /// The writing half of every noun: nobody comes to it without an authority.
 pub trait Administration:
-    Registry + ShareAdmin + WorkspaceAdmin + IdentityAdmin + RequestAdmin + SigningAdmin + PolicySets
+    Registry + ShareAdmin + WorkspaceAdmin + IdentityAdmin + RequestAdmin + SigningAdmin + PolicySetAdmin
 {
 }
 
-impl<T: Registry + ShareAdmin + WorkspaceAdmin + IdentityAdmin + RequestAdmin + SigningAdmin + PolicySets>
+impl<T: Registry + ShareAdmin + WorkspaceAdmin + IdentityAdmin + RequestAdmin + SigningAdmin + PolicySetAdmin>
     Administration for T
 {
 }

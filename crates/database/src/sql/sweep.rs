@@ -99,34 +99,42 @@ pub(crate) async fn refusals(db: &mut Db, before_s: i64) -> Result<u64, Error> {
     Ok(done.rows_affected())
 }
 
+/// Removes a slice of the oldest rows of an account.
+macro_rules! oldest_of_account {
+    ($table:literal, $second:literal) => {
+        concat!(
+            "DELETE FROM ",
+            $table,
+            " WHERE account = ?1 AND ",
+            $second,
+            " < ?2 AND ",
+            $second,
+            " <= coalesce((SELECT ",
+            $second,
+            " FROM ",
+            $table,
+            " WHERE account = ?1 AND ",
+            $second,
+            " < ?2 ORDER BY ",
+            $second,
+            " LIMIT 1 OFFSET ?3), ?2)",
+        )
+    };
+}
+
+async fn remove_oldest(db: &mut Db, sql: &'static str, account: AccountId, before_s: i64) -> Result<u64, Error> {
+    let done = query(sql).bind(account.to_bytes()).bind(before_s).bind(SLICE).execute(db).await.map_err(failed)?;
+    Ok(done.rows_affected())
+}
+
 /// Removes an account's requests counted before an instant. Says how many rows.
 pub(crate) async fn requests(db: &mut Db, account: AccountId, before_s: i64) -> Result<u64, Error> {
-    let done = query(
-        "DELETE FROM requests WHERE account = ?1 AND second_s < ?2 AND second_s <= coalesce(
-             (SELECT second_s FROM requests WHERE account = ?1 AND second_s < ?2 ORDER BY second_s LIMIT 1 OFFSET ?3), ?2)",
-    )
-    .bind(account.to_bytes())
-    .bind(before_s)
-    .bind(SLICE)
-    .execute(db)
-    .await
-    .map_err(failed)?;
-    Ok(done.rows_affected())
+    remove_oldest(db, oldest_of_account!("requests", "second_s"), account, before_s).await
 }
 
 /// Removes an account's traffic of days before an instant. Says how many rows.
 pub(crate) async fn traffic(db: &mut Db, account: AccountId, before_s: i64) -> Result<u64, Error> {
-    let done = query(
-        "DELETE FROM traffic WHERE account = ?1 AND day_s < ?2 AND day_s <= coalesce(
-             (SELECT day_s FROM traffic WHERE account = ?1 AND day_s < ?2 ORDER BY day_s LIMIT 1 OFFSET ?3), ?2)",
-    )
-    .bind(account.to_bytes())
-    .bind(before_s)
-    .bind(SLICE)
-    .execute(db)
-    .await
-    .map_err(failed)?;
-    Ok(done.rows_affected())
+    remove_oldest(db, oldest_of_account!("traffic", "day_s"), account, before_s).await
 }
 
 /// Seconds of a quarter of an hour: what requests are added together by.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use valetkey_core::lease::Revoker;
-use valetkey_core::nouns::registry::{Catalog as _, Registry as _};
+use valetkey_core::nouns::registry::methods::*;
 use valetkey_core::scope::Actions;
 use valetkey_core::time::Clock as _;
 

@@ -4,11 +4,12 @@ use axum::body::Body;
 use http::{Method, Request, StatusCode};
 use valetkey_core::ask::{Ask, Asked, GrantRef, Target, Wanted};
 use valetkey_core::id::{AccountId, CallerId, TokenId};
-use valetkey_core::keyring::{Carried, Claims};
+use valetkey_core::keyring::{Carried, SessionClaims};
 use valetkey_core::lease::{Revocation, Revoker};
 use valetkey_core::name::Name;
 use valetkey_core::nouns::parent::{NewParent, ParentAdmin as _, Permission};
-use valetkey_core::nouns::registry::{Catalog as _, LeaseFilter, Registry as _};
+use valetkey_core::nouns::registry::LeaseFilter;
+use valetkey_core::nouns::registry::methods::*;
 use valetkey_core::scope::{Action, Actions, Path, Paths};
 use valetkey_core::storage::Shape;
 use valetkey_core::time::{Clock as _, Lifetime};
@@ -163,7 +164,7 @@ fn text(shot: &Shot, name: &str) -> String {
     (*all(shot, name).first().unwrap_or_else(|| panic!("no {name} in {}", shot.body))).to_owned()
 }
 
-fn claims(key: &Key) -> Claims {
+fn claims(key: &Key) -> SessionClaims {
     ring().unseal(key.token.as_ref().unwrap().reveal(), &key.id).unwrap()
 }
 

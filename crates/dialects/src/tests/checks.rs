@@ -3,7 +3,8 @@
 use http::StatusCode;
 use serde_json::json;
 use valetkey_core::name::Name;
-use valetkey_core::nouns::registry::{Catalog as _, LeaseFilter, NewStorage, Registry as _};
+use valetkey_core::nouns::registry::methods::*;
+use valetkey_core::nouns::registry::{LeaseFilter, NewStorage};
 use valetkey_core::storage::StorageKind;
 use valetkey_core::time::{Clock as _, Lifetime};
 

@@ -5,7 +5,7 @@ use http::{Method, Request};
 use serde_json::{Value, json};
 use valetkey_core::id::{CallerId, StorageId, TokenId};
 use valetkey_core::lease::{Provenance, Revoker};
-use valetkey_core::nouns::registry::Registry as _;
+use valetkey_core::nouns::registry::methods::*;
 use valetkey_core::nouns::usage::Traffic;
 use valetkey_core::time::Clock as _;
 use valetkey_core::token::PlainToken;

@@ -6,7 +6,8 @@ use valetkey_core::account::Metering;
 use valetkey_core::lease::LeaseRecord;
 use valetkey_core::nouns::dataset::Datasets as _;
 use valetkey_core::nouns::dataset::{NewDataset, Newest};
-use valetkey_core::nouns::registry::{Catalog as _, LeaseFilter, Registry as _};
+use valetkey_core::nouns::registry::LeaseFilter;
+use valetkey_core::nouns::registry::methods::*;
 use valetkey_core::scope::{Action, Actions, Path, Paths};
 use valetkey_core::storage::StorageKind;
 

@@ -7,7 +7,7 @@ use valetkey_core::credential::Trace;
 use valetkey_core::id::{LeaseId, TokenId};
 use valetkey_core::lease::LeaseState;
 use valetkey_core::nouns::parent::{NewParent, ParentAdmin as _, Permission};
-use valetkey_core::nouns::registry::Catalog as _;
+use valetkey_core::nouns::registry::methods::*;
 use valetkey_core::port::Ledger as _;
 use valetkey_core::time::Clock as _;
 use valetkey_core::token::{Maker, PlainToken};

@@ -11,7 +11,7 @@ use http::{Method, Request, StatusCode};
 use valetkey_core::caller::Role;
 use valetkey_core::id::{CallerId, TokenId};
 use valetkey_core::lease::Revoker;
-use valetkey_core::nouns::registry::{Catalog as _, Registry as _};
+use valetkey_core::nouns::registry::methods::*;
 use valetkey_core::time::Clock as _;
 
 use super::world::{Shot, World};

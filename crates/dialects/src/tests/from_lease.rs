@@ -3,7 +3,7 @@
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use valetkey_core::lease::LeaseState;
-use valetkey_core::nouns::registry::Catalog as _;
+use valetkey_core::nouns::registry::methods::*;
 use valetkey_core::port::Revocations as _;
 use valetkey_core::scope::{Action, Paths};
 use valetkey_core::time::Entropy as _;

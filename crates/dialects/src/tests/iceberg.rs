@@ -3,7 +3,8 @@
 use axum::body::Body;
 use http::{Method, Request, StatusCode};
 use serde_json::{Value, json};
-use valetkey_core::nouns::registry::{Catalog as _, LeaseFilter};
+use valetkey_core::nouns::registry::LeaseFilter;
+use valetkey_core::nouns::registry::methods::*;
 use valetkey_core::scope::Action;
 use valetkey_core::time::Clock as _;
 

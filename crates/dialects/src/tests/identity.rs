@@ -6,7 +6,7 @@ use http::{Method, Request, StatusCode};
 use serde_json::{Value, json};
 use valetkey_core::Kind;
 use valetkey_core::error::Stranger;
-use valetkey_core::nouns::registry::Catalog as _;
+use valetkey_core::nouns::registry::methods::*;
 use valetkey_core::storage::StorageKind;
 use valetkey_core::time::Clock as _;
 use valetkey_oidc::{Oidc, Web};

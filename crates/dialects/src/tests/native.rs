@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use valetkey_core::caller::Role;
-use valetkey_core::nouns::registry::Catalog as _;
+use valetkey_core::nouns::registry::methods::*;
 use valetkey_core::scope::{Actions, Paths};
 
 use super::world::{Shot, World, directory};

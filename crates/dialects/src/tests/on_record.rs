@@ -205,5 +205,5 @@ async fn no_way_to_ask_is_left_out() {
 
 async fn account_of(world: &World, who: &str) -> valetkey_core::id::AccountId {
     let id = world.caller_of(who).await;
-    valetkey_core::nouns::registry::Catalog::caller_by_id(&*world.memory, id).await.unwrap().unwrap().account
+    valetkey_core::nouns::registry::Callers::caller_by_id(&*world.memory, id).await.unwrap().unwrap().account
 }

@@ -2,7 +2,7 @@
 
 use http::Method;
 use serde_json::{Value, json};
-use valetkey_core::nouns::registry::Catalog as _;
+use valetkey_core::nouns::registry::methods::*;
 
 use super::world::{Shot, World};
 

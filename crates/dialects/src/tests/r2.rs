@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use valetkey_core::Secret;
 use valetkey_core::caller::Role;
 use valetkey_core::id::{AccountId, StorageId, TokenId};
-use valetkey_core::keyring::{Carried, Claims, Keyring};
+use valetkey_core::keyring::{Carried, Keyring, SessionClaims};
 use valetkey_core::lease::{Provenance, Revoker};
 use valetkey_core::nouns::parent::{NewParent, ParentAdmin as _, Parents as _, Permission};
-use valetkey_core::nouns::registry::{Catalog as _, Registry as _};
+use valetkey_core::nouns::registry::methods::*;
 use valetkey_core::port::Revocations as _;
 use valetkey_core::scope::{Action, Actions, Path, Paths, Rights};
 use valetkey_core::time::Clock as _;
@@ -73,7 +73,7 @@ impl Parent {
         rights
     }
 
-    fn claims(shot: &Shot) -> Claims {
+    fn claims(shot: &Shot) -> SessionClaims {
         assert_eq!(shot.status, StatusCode::OK, "{}", shot.body);
         let body = shot.json();
         assert_eq!((&body["success"], &body["errors"], &body["messages"]), (&json!(true), &json!([]), &json!([])));

@@ -9,11 +9,12 @@ use valetkey_core::caller::Role;
 use valetkey_core::credential::S3Keys;
 use valetkey_core::grant::Grantee;
 use valetkey_core::id::{CallerId, LeaseId, TokenId};
-use valetkey_core::keyring::{Carried, Claims};
+use valetkey_core::keyring::{Carried, SessionClaims};
 use valetkey_core::lease::{Revocation, Revoker};
 use valetkey_core::name::Name;
 use valetkey_core::nouns::parent::{NewParent, ParentAdmin as _, Permission};
-use valetkey_core::nouns::registry::{Catalog as _, LeaseFilter, Registry as _};
+use valetkey_core::nouns::registry::LeaseFilter;
+use valetkey_core::nouns::registry::methods::*;
 use valetkey_core::port::Revocations as _;
 use valetkey_core::scope::{Action, Actions, Path, Paths};
 use valetkey_core::storage::Shape;
@@ -177,7 +178,7 @@ fn key_of(shot: &Shot) -> Key {
     }
 }
 
-fn claims(key: &Key) -> Claims {
+fn claims(key: &Key) -> SessionClaims {
     ring().unseal(key.token.as_ref().unwrap().reveal(), &key.id).unwrap()
 }
 

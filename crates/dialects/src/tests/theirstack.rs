@@ -1,7 +1,7 @@
 //! TheirStack's published operations, whole responses.
 
 use http::{Method, StatusCode};
-use valetkey_core::nouns::registry::{Catalog as _, Registry as _};
+use valetkey_core::nouns::registry::methods::*;
 use valetkey_core::scope::{Action, Actions, Path, Paths};
 
 use super::world::{World, directory};

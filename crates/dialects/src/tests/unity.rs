@@ -3,7 +3,8 @@
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use valetkey_core::lease::Revoker;
-use valetkey_core::nouns::registry::{Catalog as _, LeaseFilter, Registry as _};
+use valetkey_core::nouns::registry::LeaseFilter;
+use valetkey_core::nouns::registry::methods::*;
 use valetkey_core::scope::{Action, Actions, Rights};
 use valetkey_core::time::Clock as _;
 

@@ -1,7 +1,8 @@
 //! The native routes of workspaces: made with their grants, listed for admins, removed with what opened them.
 
 use http::StatusCode;
-use valetkey_core::nouns::registry::{Catalog as _, LeaseFilter};
+use valetkey_core::nouns::registry::LeaseFilter;
+use valetkey_core::nouns::registry::methods::*;
 
 use super::world::World;
 

@@ -23,7 +23,8 @@ use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, StorageId, Toke
 use valetkey_core::keyring::{Keyring, SharedKeyring};
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::nouns::dataset::{NewDataset, Newest};
-use valetkey_core::nouns::registry::{Catalog as _, NewStorage, Registry as _};
+use valetkey_core::nouns::registry::NewStorage;
+use valetkey_core::nouns::registry::methods::*;
 use valetkey_core::nouns::storage_admin::{Description, Ended, StorageAdmin};
 use valetkey_core::nouns::workspace::{Access, NewWorkspace, Opening, Root, Slug, Workspace, WorkspaceAdmin as _};
 use valetkey_core::port::Issuer;

@@ -16,7 +16,7 @@ use valetkey_core::lease::{Lease, LeaseState, Provenance, Revoker};
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::nouns::identity::IdentityAdmin;
 use valetkey_core::nouns::package::Packages;
-use valetkey_core::nouns::policy_set::PolicySets;
+use valetkey_core::nouns::policy_set::PolicySetAdmin;
 use valetkey_core::nouns::registry::{NewStorage, Registry, TokenRecord};
 use valetkey_core::nouns::request::RequestAdmin;
 use valetkey_core::nouns::share::ShareAdmin;
@@ -56,7 +56,7 @@ pub struct Bench {
     /// Requests for access.
     pub requests: Arc<dyn RequestAdmin>,
     /// What files own.
-    pub policies: Arc<dyn PolicySets>,
+    pub policies: Arc<dyn PolicySetAdmin>,
     /// Packages.
     pub packages: Arc<dyn Packages>,
     /// What is shared.
@@ -168,7 +168,7 @@ impl Bench {
             + IdentityAdmin
             + SigningAdmin
             + RequestAdmin
-            + PolicySets
+            + PolicySetAdmin
             + Packages
             + ShareAdmin
             + 'static,

@@ -13,7 +13,8 @@ use valetkey_core::lease::{Revocation, Revoker};
 use valetkey_core::nouns::identity::{
     Cutoff, Identities, IdentityAdmin, IdentityProvider, JwtDigest, MOST_EXCHANGES, NewSession, Session, SessionProof,
 };
-use valetkey_core::nouns::registry::{Registry as _, TokenRecord};
+use valetkey_core::nouns::registry::TokenRecord;
+use valetkey_core::nouns::registry::methods::*;
 use valetkey_core::token::TokenDigest;
 
 use crate::memory::{Memory, World};

@@ -8,7 +8,9 @@ use valetkey_core::error::{Error, Noun};
 use valetkey_core::id::AccountId;
 use valetkey_core::lease::Revoker;
 use valetkey_core::name::Name;
-use valetkey_core::nouns::policy_set::{Application, KINDS, Managed, Ownable, Owns, PolicySets, State, key_of, moved};
+use valetkey_core::nouns::policy_set::{
+    Application, KINDS, Managed, Ownable, Owns, PolicySetAdmin, State, key_of, moved,
+};
 use valetkey_core::nouns::removal::{How, Thing};
 use valetkey_core::nouns::usage::Balance;
 
@@ -103,7 +105,7 @@ impl World {
 }
 
 #[async_trait]
-impl PolicySets for Memory {
+impl PolicySetAdmin for Memory {
     async fn apply_policy(&self, what: &Application, by: Revoker) -> Result<u64, Error> {
         let mut world = self.world();
         if world.policy_state(&what.owner, &what.owns).revision() != what.revision {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use valetkey_core::name::Name;
-use valetkey_core::nouns::registry::Catalog as _;
+use valetkey_core::nouns::registry::methods::*;
 use valetkey_core::time::{Clock, Entropy};
 
 use crate::cli::failure::Failure;

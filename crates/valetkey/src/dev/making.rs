@@ -9,7 +9,7 @@ use valetkey_core::caller::Role;
 use valetkey_core::error::{Error, Kind};
 use valetkey_core::id::CallerId;
 use valetkey_core::name::Name;
-use valetkey_core::nouns::registry::Registry;
+use valetkey_core::nouns::registry::AccountAdmin;
 use valetkey_core::time::Entropy;
 use valetkey_core::token::{Maker, PlainToken};
 
@@ -44,11 +44,11 @@ pub(crate) fn or_there<T: Default>(made: Result<T, Error>) -> Result<T, Error> {
     }
 }
 
-pub(crate) async fn account(registry: &dyn Registry, name: &str, now: Timestamp) -> Result<Account, Error> {
+pub(crate) async fn account(accounts: &dyn AccountAdmin, name: &str, now: Timestamp) -> Result<Account, Error> {
     let name = Name::parse(name)?;
-    match registry.account_named(&name).await? {
+    match accounts.account_named(&name).await? {
         Some(account) => Ok(account),
-        None => registry.create_account(&name, Metering::Free, now).await,
+        None => accounts.create_account(&name, Metering::Free, now).await,
     }
 }
 

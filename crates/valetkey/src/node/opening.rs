@@ -15,7 +15,7 @@ use valetkey_core::hosts::Trusted;
 use valetkey_core::keyring::SharedKeyring;
 use valetkey_core::name::Name;
 use valetkey_core::nouns::provider::Facts;
-use valetkey_core::nouns::registry::{NewStorage, Registry};
+use valetkey_core::nouns::registry::{NewStorage, StorageRecords, Tokens};
 use valetkey_core::nouns::signing::{OwnIdentity, SigningAdmin};
 use valetkey_core::nouns::vault::Vault;
 use valetkey_core::storage::{Storage, StorageKind};
@@ -123,8 +123,8 @@ pub(super) fn warn_of_loose(config: &Config) {
 }
 
 /// Logs which tokens of operators were made on this machine: nobody else would hear of one that should not be there.
-pub(super) async fn tell_of_operators(registry: &dyn Registry, clock: &dyn Clock) -> anyhow::Result<()> {
-    for token in registry.tokens(None).await? {
+pub(super) async fn tell_of_operators(tokens: &dyn Tokens, clock: &dyn Clock) -> anyhow::Result<()> {
+    for token in tokens.tokens(None).await? {
         if token.role == Role::Operator && token.made_by.is_none() && token.is_live(clock.now()) {
             info!(token.id = %token.id, "the operator's token {} was made on this machine at {:.0}", token.id, token.made);
         }
@@ -134,7 +134,7 @@ pub(super) async fn tell_of_operators(registry: &dyn Registry, clock: &dyn Clock
 
 /// Finds or makes the embedded store's entry, and brings it up to what is configured.
 pub(super) async fn embedded_storage(
-    registry: &dyn Registry,
+    registry: &dyn StorageRecords,
     config: &Config,
     s3_url: &str,
     clock: &dyn Clock,

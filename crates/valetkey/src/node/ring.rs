@@ -123,7 +123,7 @@ pub(crate) async fn prove(ring: &Keyring, store: &Database, vault: &Vault) -> an
     for token in ParentKeys::unopened(store, ring).await? {
         sealed.push(format!("the secret of the parent access key {token}"));
     }
-    for storage in valetkey_core::nouns::registry::Catalog::storages(store).await? {
+    for storage in valetkey_core::nouns::registry::Storages::storages(store).await? {
         let secrets = storage.external.as_deref().and_then(|external| external.secrets.as_deref());
         if secrets.is_some_and(|secrets| vault.open(&storage.name, secrets).is_err()) {
             sealed.push(format!("the secrets of the storage {}", storage.name));

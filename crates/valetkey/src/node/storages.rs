@@ -9,7 +9,7 @@ use valetkey_core::id::{AccountId, StorageId};
 use valetkey_core::name::BucketName;
 use valetkey_core::nouns::configure::configure;
 use valetkey_core::nouns::provider::{Hints, Provider};
-use valetkey_core::nouns::registry::{NewStorage, Registry};
+use valetkey_core::nouns::registry::{NewStorage, StorageRecords};
 use valetkey_core::nouns::storage_admin::{Description, Ended, StorageAdmin};
 use valetkey_core::nouns::vault::Vault;
 use valetkey_core::scope::Scope;
@@ -50,7 +50,7 @@ impl NodeStorages {
     }
 
     /// Takes every store on record into service, and its buckets. What cannot be now is said in the log, and stops nothing else.
-    pub(crate) async fn open_all(&self, registry: &dyn Registry) -> Result<(), Error> {
+    pub(crate) async fn open_all(&self, registry: &dyn StorageRecords) -> Result<(), Error> {
         let buckets = registry.buckets().await?;
         for storage in registry.storages().await? {
             let storage = self.moved(registry, storage).await?;
@@ -74,7 +74,7 @@ impl NodeStorages {
     }
 
     /// Takes into service what another server put on record or changed there, and out of service what it removed.
-    pub(crate) async fn follow(&self, registry: &dyn Registry) -> Result<(), Error> {
+    pub(crate) async fn follow(&self, registry: &dyn StorageRecords) -> Result<(), Error> {
         let storages = registry.storages().await?;
         let gone: Vec<Storage> = {
             let mut served = self.served();
@@ -109,7 +109,7 @@ impl NodeStorages {
     }
 
     /// A gateway is where our own endpoint is, also after that moved.
-    async fn moved(&self, registry: &dyn Registry, storage: Storage) -> Result<Storage, Error> {
+    async fn moved(&self, registry: &dyn StorageRecords, storage: Storage) -> Result<Storage, Error> {
         let front = &self.gateway.front;
         let endpoint = front.endpoint.clone().unwrap_or_default();
         let stays = storage.endpoint == endpoint && storage.internal_endpoint == front.internal_endpoint;
@@ -127,7 +127,7 @@ impl NodeStorages {
     }
 
     /// Seals again what was sealed with an older key, so that that key can be removed.
-    pub(crate) async fn reseal(&self, registry: &dyn Registry) -> Result<(), Error> {
+    pub(crate) async fn reseal(&self, registry: &dyn StorageRecords) -> Result<(), Error> {
         for storage in registry.storages().await? {
             let Some(external) = storage.external.as_deref() else { continue };
             let Some(sealed) = external.secrets.as_deref() else { continue };

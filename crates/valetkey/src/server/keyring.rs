@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 use valetkey_core::caller::Role;
 use valetkey_core::lease::Revoker;
 use valetkey_core::name::Name;
-use valetkey_core::nouns::registry::{Catalog as _, Registry as _};
+use valetkey_core::nouns::registry::methods::*;
 use valetkey_core::time::{Clock, Entropy};
 use valetkey_database::{Database, Sealed};
 

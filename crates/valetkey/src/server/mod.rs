@@ -15,7 +15,7 @@ use valetkey_core::caller::Role;
 use valetkey_core::id::TokenId;
 use valetkey_core::keyring::SharedKeyring;
 use valetkey_core::name::Name;
-use valetkey_core::nouns::registry::{Catalog as _, Registry as _};
+use valetkey_core::nouns::registry::methods::*;
 use valetkey_core::nouns::vault::Vault;
 use valetkey_core::time::{Clock, Entropy};
 use valetkey_core::token::{Maker, PlainToken};

@@ -68,7 +68,7 @@ pub struct Application {
 
 /// What files own. Administration: nobody comes to it without an authority.
 #[async_trait]
-pub trait PolicySets: Send + Sync {
+pub trait PolicySetAdmin: Send + Sync {
     /// Applies changes in one step, if nothing of the state has another revision by now, and ends what was vended and has more than they
     /// leave. Says how many live leases ended.
     async fn apply_policy(&self, what: &Application, by: Revoker) -> Result<u64, Error>;

@@ -15,7 +15,7 @@ mod wanted;
 mod tests;
 
 pub use access::{Difference, Subjects, differences};
-pub use changes::{Application, Changes, PolicySets, moved};
+pub use changes::{Application, Changes, PolicySetAdmin, moved};
 pub use kind::Ownable;
 pub use settle::settle;
 pub use settling::Problem;
