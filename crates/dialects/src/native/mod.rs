@@ -30,6 +30,8 @@ mod identity;
 mod incidents;
 mod leases;
 mod lists;
+#[cfg(test)]
+pub(crate) mod made;
 mod nodes;
 mod openapi;
 mod parent_keys;
@@ -70,7 +72,7 @@ use self::state::Native;
 
 pub use by_hand::BREAK_GLASS;
 pub use events::Teller;
-pub use openapi::{document, policy_schema};
+pub use openapi::{DOCUMENT, policy_schema};
 pub use policy::{Offline, offline_policy};
 pub use state::{NAME, Settings};
 

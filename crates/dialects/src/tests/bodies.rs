@@ -8,7 +8,7 @@ use super::world::World;
 
 /// The fields of every body there is: the method, a path, and the fields with what is described of them.
 fn bodies() -> Vec<(Method, String, Map<String, Value>)> {
-    let api: Value = serde_json::from_str(&crate::native::document().unwrap()).unwrap();
+    let api: Value = serde_json::from_str(crate::native::DOCUMENT).unwrap();
     let mut found = Vec::new();
     for (path, item) in api["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
