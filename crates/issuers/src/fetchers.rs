@@ -51,22 +51,30 @@ impl Provider for External {
     }
 }
 
+/// A client that asks somebody else. SECURITY: it follows no redirects: what is sent holds secrets.
+///
+/// # Errors
+/// `Internal` when TLS cannot be set up.
+pub(crate) fn client() -> Result<reqwest::Client, Error> {
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .user_agent(concat!("valetkey/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .map_err(|error| Error::internal("the client for storages cannot be made").caused_by(error))
+}
+
 impl Fetchers {
     /// None yet.
     pub fn new(world: Environment) -> Self {
         Self { world, http: OnceLock::new(), known: RwLock::default() }
     }
 
-    /// The client that asks. SECURITY: it follows no redirects: what is sent holds secrets.
+    /// The client that asks.
     fn http(&self) -> Result<reqwest::Client, Error> {
         if let Some(http) = self.http.get() {
             return Ok(http.clone());
         }
-        let http = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent(concat!("valetkey/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| Error::internal("the client for storages cannot be made").caused_by(error))?;
+        let http = client()?;
         Ok(self.http.get_or_init(|| http).clone())
     }
 

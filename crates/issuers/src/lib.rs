@@ -18,6 +18,7 @@ use valetkey_core::time::Lifetime;
 
 pub mod azure;
 pub mod cache;
+pub mod catalog;
 pub mod embedded;
 pub mod fetchers;
 pub mod gcs;

@@ -4,7 +4,15 @@ use serde::Serialize;
 use valetkey_core::Kind;
 use valetkey_core::error::Noun;
 
-use crate::edge::{ClientRefused, Refused, Row};
+use super::upstream::CODES as UPSTREAM;
+use crate::edge::{CLIENT_CODES, ClientRefused, Refused, Row};
+
+/// What its refusals may say beside the table.
+pub(super) const CODES: &[&str] = &{
+    let [unknown, request, grant] = *CLIENT_CODES else { panic!("OAuth has other codes now") };
+    let [failed, state, view, namespace] = UPSTREAM;
+    [unknown, request, grant, failed, state, view, namespace]
+};
 
 pub(super) fn row(kind: Kind) -> Row {
     let (status, code) = match kind {
@@ -41,11 +49,12 @@ struct Told<'a> {
 
 pub(super) fn body(refused: &Refused<'_>) -> Vec<u8> {
     // As OAuth tells it (RFC 6749, section 5.2).
-    if let Some(error) = refused.code {
+    if let Some(error) = refused.code.filter(|code| CLIENT_CODES.contains(code)) {
         let told = ClientRefused { error, error_description: refused.said };
         return serde_json::to_vec(&told).unwrap_or_default();
     }
-    let told = Told { message: refused.said, kind: refused.row.code, code: refused.row.status };
+    let kind = refused.code.unwrap_or(refused.row.code);
+    let told = Told { message: refused.said, kind, code: refused.row.status };
     // Only strings and a number: writing them cannot fail.
     serde_json::to_vec(&Envelope { error: told }).unwrap_or_default()
 }

@@ -42,22 +42,56 @@ struct Config {
     endpoints: &'static [&'static str],
 }
 
+/// The same of a warehouse that another catalog keeps.
+const BEHIND: &[&str] = &[
+    "GET /v1/{prefix}/namespaces",
+    "POST /v1/{prefix}/namespaces",
+    "GET /v1/{prefix}/namespaces/{namespace}",
+    "HEAD /v1/{prefix}/namespaces/{namespace}",
+    "DELETE /v1/{prefix}/namespaces/{namespace}",
+    "POST /v1/{prefix}/namespaces/{namespace}/properties",
+    "GET /v1/{prefix}/namespaces/{namespace}/tables",
+    "POST /v1/{prefix}/namespaces/{namespace}/tables",
+    "POST /v1/{prefix}/namespaces/{namespace}/register",
+    "GET /v1/{prefix}/namespaces/{namespace}/tables/{table}",
+    "HEAD /v1/{prefix}/namespaces/{namespace}/tables/{table}",
+    "POST /v1/{prefix}/namespaces/{namespace}/tables/{table}",
+    "DELETE /v1/{prefix}/namespaces/{namespace}/tables/{table}",
+    "GET /v1/{prefix}/namespaces/{namespace}/tables/{table}/credentials",
+    "POST /v1/{prefix}/namespaces/{namespace}/tables/{table}/metrics",
+    "POST /v1/{prefix}/tables/rename",
+    "POST /v1/{prefix}/transactions/commit",
+    "GET /v1/{prefix}/namespaces/{namespace}/views",
+    "POST /v1/{prefix}/namespaces/{namespace}/views",
+    "GET /v1/{prefix}/namespaces/{namespace}/views/{view}",
+    "HEAD /v1/{prefix}/namespaces/{namespace}/views/{view}",
+    "POST /v1/{prefix}/namespaces/{namespace}/views/{view}",
+    "DELETE /v1/{prefix}/namespaces/{namespace}/views/{view}",
+    "POST /v1/{prefix}/views/rename",
+];
+
 /// `GET /v1/config`: which warehouse is meant.
 pub(super) async fn config(iceberg: Arc<Iceberg>, call: Call) -> Result<Reply, Error> {
     let given = iceberg.given(&call).await?;
-    let shelf = if let Some(name) = call.query.get("warehouse").filter(|name| !name.is_empty()) {
-        given.shelf(&call.caller, name, call.now).ok_or_else(|| absent(Noun::Share, name))?
+    let ours = |shelf: &Shelf| (in_path(shelf.share.name.as_str()), ENDPOINTS);
+    let mut behind = iceberg.prefixes(&call).await?;
+    let (prefix, endpoints) = if let Some(name) = call.query.get("warehouse").filter(|name| !name.is_empty()) {
+        match behind.into_iter().find(|(own, _)| own == name) {
+            Some((_, prefix)) => (prefix, BEHIND),
+            None => given.shelf(&call.caller, name, call.now).map(ours).ok_or_else(|| absent(Noun::Share, name))?,
+        }
     } else {
         let mut shelves = given.shelves(&call.caller, call.now);
-        let only = shelves.next().filter(|_| shelves.next().is_none());
-        let said = "say which share is meant: `warehouse` is its name";
-        only.ok_or_else(|| Error::new(Kind::Invalid, said).at("warehouse"))?
+        let said = "say which warehouse is meant: `warehouse` is the name of a share or of a catalog";
+        let unclear = || Error::new(Kind::Invalid, said).at("warehouse");
+        match (shelves.next(), shelves.next(), behind.pop(), behind.pop()) {
+            (Some(only), None, None, _) => ours(only),
+            (None, _, Some((_, prefix)), None) => (prefix, BEHIND),
+            _ => return Err(unclear()),
+        }
     };
-    Reply::json(&Config {
-        defaults: Properties::new(),
-        overrides: Properties::from([("prefix", in_path(shelf.share.name.as_str()))]),
-        endpoints: ENDPOINTS,
-    })
+    let overrides = Properties::from([("prefix", prefix)]);
+    Reply::json(&Config { defaults: Properties::new(), overrides, endpoints })
 }
 
 /// The part of a sorted list that is asked for.

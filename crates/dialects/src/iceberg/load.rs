@@ -15,29 +15,38 @@ use super::delegation::Delegation;
 use super::state::{Iceberg, in_path};
 use super::tag::Tag;
 use crate::edge::location::url;
-use crate::edge::{Call, PIECE, Piece, Reply, Telling};
+use crate::edge::{Call, PIECE, Piece, Place, Reply, Telling};
 
-type Properties = BTreeMap<String, String>;
+pub(super) type Properties = BTreeMap<String, String>;
 
 #[derive(Serialize)]
-struct ForPrefix {
+pub(super) struct ForPrefix {
     prefix: String,
-    config: Properties,
+    pub(super) config: Properties,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
-struct Credentials {
-    storage_credentials: Vec<ForPrefix>,
+pub(super) struct Credentials {
+    pub(super) storage_credentials: Vec<ForPrefix>,
 }
 
 /// What stands in an answer around the metadata.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
-struct Around {
-    metadata_location: String,
-    config: Properties,
-    storage_credentials: Vec<ForPrefix>,
+pub(super) struct Around {
+    /// None of what was not made yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) metadata_location: Option<String>,
+    pub(super) config: Properties,
+    pub(super) storage_credentials: Vec<ForPrefix>,
+}
+
+/// The same of an answer to a commit.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Committed {
+    pub(super) metadata_location: Option<String>,
 }
 
 /// `GET …/tables/{table}`.
@@ -62,19 +71,24 @@ pub(super) async fn table(iceberg: Arc<Iceberg>, call: Call) -> Result<Reply, Er
             Some(vended) => vended,
             None => iceberg.vend(&call, &table).await?,
         };
-        let own = shown(&call, &table, &vended)?;
+        let own = shown(&own_path(&call)?, &url(&vended.storage, &table, &table.root), &vended);
         config.extend(own.config.clone());
         all.push(own);
         lease = Some((vended.lease, vended.credential.expiration()));
     }
     let tag = tag.header(lease.as_ref())?;
-    let around = Around { metadata_location: metadata.location, config, storage_credentials: all };
-    let around = serde_json::to_vec(&around)
+    let around = Around { metadata_location: Some(metadata.location), config, storage_credentials: all };
+    Ok(whole(place, metadata.text, &around).await?.header(ETAG, tag))
+}
+
+/// Answers with metadata, and with what stands around it: at least one field.
+pub(super) async fn whole(place: Place, metadata: Vec<u8>, around: &impl Serialize) -> Result<Reply, Error> {
+    let around = serde_json::to_vec(around)
         .map_err(|error| Error::internal("an answer could not be written").caused_by(error))?;
     // What comes last closes the object that comes first.
     let rest = around.get(1..).unwrap_or_default();
-    let text = [b"{\"metadata\":", metadata.text.as_slice(), b",", rest].concat();
-    Ok(place.answer(Whole { text, told: 0 }, "application/json").await?.header(ETAG, tag))
+    let text = [b"{\"metadata\":", metadata.as_slice(), b",", rest].concat();
+    place.answer(Whole { text, told: 0 }, "application/json").await
 }
 
 /// `HEAD …/tables/{table}`.
@@ -89,7 +103,8 @@ pub(super) async fn exists(iceberg: Arc<Iceberg>, call: Call) -> Result<Reply, E
 pub(super) async fn credentials(iceberg: Arc<Iceberg>, call: Call) -> Result<Reply, Error> {
     let table = iceberg.table(&call).await?;
     let vended = iceberg.vend(&call, &table).await?;
-    Reply::json(&Credentials { storage_credentials: vec![shown(&call, &table, &vended)?] })
+    let own = shown(&own_path(&call)?, &url(&vended.storage, &table, &table.root), &vended);
+    Reply::json(&Credentials { storage_credentials: vec![own] })
 }
 
 /// `POST …/tables/{table}/metrics`: what a client measured. It is not kept.
@@ -100,7 +115,7 @@ pub(super) async fn metrics(iceberg: Arc<Iceberg>, call: Call) -> Result<Reply, 
 }
 
 /// Where a storage is, for clients that are told nothing else.
-fn reach(config: &mut Properties, storage: &Storage) {
+pub(super) fn reach(config: &mut Properties, storage: &Storage) {
     let mut say = |name: &str, value: &str| config.insert(name.to_owned(), value.to_owned());
     if storage.kind.shape() == valetkey_core::storage::Shape::S3 {
         say("s3.endpoint", &storage.endpoint);
@@ -135,14 +150,13 @@ fn signing(call: &Call) -> Result<Properties, Error> {
     ]))
 }
 
-/// A credential in the words of this API.
-fn shown(call: &Call, table: &SharedTable, vended: &Vended) -> Result<ForPrefix, Error> {
+/// A credential for a location, in the words of this API, for what has this path below the catalog's address.
+pub(super) fn shown(path: &str, location: &str, vended: &Vended) -> ForPrefix {
     let mut config = Properties::new();
     reach(&mut config, &vended.storage);
-    let again = format!("{}/credentials", own_path(call)?);
+    let again = format!("{path}/credentials");
     // The credential's own end, never what was wished for.
     let end = vended.credential.expiration().as_millisecond().to_string();
-    let location = url(&vended.storage, table, &table.root);
     let mut say = |name: &str, value: &str| config.insert(name.to_owned(), value.to_owned());
     match &*vended.credential {
         Credential::S3(keys) => {
@@ -168,7 +182,7 @@ fn shown(call: &Call, table: &SharedTable, vended: &Vended) -> Result<ForPrefix,
             say("gcs.oauth2.refresh-credentials-endpoint", &again);
         }
     }
-    Ok(ForPrefix { prefix: location, config })
+    ForPrefix { prefix: location.to_owned(), config }
 }
 
 /// An answer that is told piece by piece: its place is held until the reader took it.

@@ -80,7 +80,7 @@ fn is_passed(name: &str) -> bool {
 }
 
 /// Reads metadata: its location, and the text that is passed on.
-fn served(text: &[u8]) -> Result<(String, Vec<u8>), Error> {
+pub(super) fn served(text: &[u8]) -> Result<(String, Vec<u8>), Error> {
     fn field<T: DeserializeOwned>(fields: &Fields, name: &str) -> Result<Option<T>, Error> {
         let Some(raw) = fields.get(name) else { return Ok(None) };
         let read = serde_json::from_str(raw.get()).map_err(|error| broken(format!("`{name}`: {error}")))?;

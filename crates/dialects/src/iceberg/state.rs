@@ -7,7 +7,7 @@ use valetkey_core::ask::{Ask, Asked, Target, Wanted};
 use valetkey_core::error::Noun;
 use valetkey_core::name::shortened;
 use valetkey_core::nouns::share::{READ, SharedWith, Shelf};
-use valetkey_core::nouns::table::{ObjectFiles, SharedTable, TableFormat, VendedFiles};
+use valetkey_core::nouns::table::{ObjectFiles, SharedTable, TableFormat, UpstreamCatalog, VendedFiles};
 use valetkey_core::scope::{Path, Paths};
 use valetkey_core::storage::Shape;
 use valetkey_core::time::Lifetime;
@@ -24,11 +24,13 @@ pub const NAME: &str = "iceberg";
 pub struct Settings {
     /// How long credentials live.
     pub lifetime: Lifetime,
+    /// Catalogs that other servers keep.
+    pub upstreams: Vec<Arc<dyn UpstreamCatalog>>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { lifetime: Lifetime::secs(3600) }
+        Self { lifetime: Lifetime::secs(3600), upstreams: Vec::new() }
     }
 }
 

@@ -700,9 +700,11 @@ async fn a_larger_body_is_not_kept_for_who_may_not_send_it() {
                     Ok::<_, std::convert::Infallible>(vec![b'x'; 64 * 1024])
                 })
             };
+            let query =
+                if dialect.name == "dreadnode" { format!("?digest=sha256:{}", "0".repeat(64)) } else { String::new() };
             let request = Request::builder()
                 .method(&route.method)
-                .uri(format!("{path}?digest=sha256:{}", "0".repeat(64)))
+                .uri(format!("{path}{query}"))
                 .header("authorization", format!("Bearer {}", world.token("other").await))
                 .header("content-type", "application/json");
             let shot = world.send(request.body(Body::from_stream(pieces)).unwrap()).await;
@@ -711,5 +713,5 @@ async fn a_larger_body_is_not_kept_for_who_may_not_send_it() {
             assert_eq!(read.load(Ordering::Relaxed), 256 + 64, "{path}");
         }
     }
-    assert_eq!(seen, 5, "routes with larger bodies are gone over here");
+    assert_eq!(seen, 15, "routes with larger bodies are gone over here");
 }

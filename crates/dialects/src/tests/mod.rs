@@ -18,6 +18,7 @@ mod from_lease;
 mod heavy;
 mod iceberg;
 mod iceberg_sign;
+mod iceberg_upstream;
 mod identity;
 mod lists;
 mod login;

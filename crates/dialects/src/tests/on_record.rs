@@ -92,6 +92,8 @@ fn asked() -> Vec<Asked> {
             "",
             Kind::NotFound(Noun::Table),
         ),
+        at("iceberg", &post, "/iceberg/v1/none/namespaces/s/tables", "reader", "{}", Kind::Unsupported),
+        at("iceberg", &post, "/iceberg/v1/none/namespaces/s/register", "reader", "{}", Kind::Unsupported),
         at("unity", &post, of_table, "reader", r#"{"table_id":"x","operation":"READ"}"#, Kind::NotFound(Noun::Table)),
         at("unity", &post, of_table, "reader", r#"{"table_id":"x","operation":"UNKNOWN"}"#, Kind::Invalid),
         at("unity", &post, of_path, "reader", "{", Kind::Malformed),

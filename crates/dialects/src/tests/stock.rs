@@ -15,6 +15,7 @@ use valetkey_core::storage::{Storage, StorageKind};
 use valetkey_core::{Error, Kind, Secret};
 use valetkey_testkit::memory::Files;
 
+use super::iceberg_upstream::Lakehouse;
 use crate::theirstack;
 
 /// How a bucket's store is.
@@ -34,6 +35,8 @@ pub(super) struct Stock {
     pub(super) lent: Mutex<Vec<Arc<Credential>>>,
     /// Whether URLs show their credential.
     pub(super) shows: Mutex<bool>,
+    /// A catalog that another server keeps.
+    pub(super) lakehouse: Arc<Lakehouse>,
 }
 
 impl Stock {

@@ -387,7 +387,12 @@ impl World {
             sts::dialect(shared, sts::Settings::default()),
             access_grants::dialect(shared, access_grants::Settings::default()),
             unity::dialect(shared, unity::Settings::default(), tables),
-            iceberg::dialect(shared, iceberg::Settings::default(), made.2.clone(), made.2.clone()),
+            iceberg::dialect(
+                shared,
+                iceberg::Settings { upstreams: vec![made.2.lakehouse.clone()], ..iceberg::Settings::default() },
+                made.2.clone(),
+                made.2.clone(),
+            ),
         ];
         custom::add(shared, &mut dialects, vec![custom::Spec::read(super::own::PARCELS).unwrap()]).unwrap();
         dialects

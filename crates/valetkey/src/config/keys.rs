@@ -292,6 +292,11 @@ pub(crate) const KEYS: &[Key] = &[
     key("unity.credential_ttl_secs", "3600", "life of credentials of the Unity Catalog API, in seconds"),
     key("iceberg.credential_ttl_secs", "3600", "life of credentials of the Iceberg REST catalog, in seconds"),
     key(
+        "iceberg.upstreams",
+        "[]",
+        "files that describe catalogs of Iceberg tables which other servers keep, one each; read when the server starts",
+    ),
+    key(
         "upstream.max_credentials",
         "10000",
         "most credentials of external storages that are kept for the next request",

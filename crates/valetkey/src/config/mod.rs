@@ -8,6 +8,7 @@ mod check;
 mod identity;
 mod keys;
 mod secret;
+mod tables;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -24,6 +25,7 @@ pub(crate) use audit::{Audit, AuditFrom};
 pub(crate) use identity::{Identity, Issuer};
 pub(crate) use keys::{KEYS, OTHERS};
 use secret::secret;
+pub(crate) use tables::{Catalogs, Iceberg, Sharing};
 
 /// Everything that can be set.
 #[derive(Debug, Deserialize)]
@@ -51,7 +53,7 @@ pub(crate) struct Config {
     pub(crate) dialects: Dialects,
     pub(crate) sharing: Sharing,
     pub(crate) unity: Catalogs,
-    pub(crate) iceberg: Catalogs,
+    pub(crate) iceberg: Iceberg,
     pub(crate) upstream: Upstream,
     pub(crate) identity: Identity,
     pub(crate) issuer: Issuer,
@@ -218,12 +220,6 @@ pub(crate) struct AccessGrants {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Catalogs {
-    pub(crate) credential_ttl_secs: u32,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct Dialects {
     pub(crate) paths: Vec<PathBuf>,
 }
@@ -258,21 +254,6 @@ pub(crate) struct Dreadnode {
     pub(crate) default_ttl_secs: u32,
     pub(crate) min_sdk_version: String,
     pub(crate) max_blob_bytes: usize,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[cfg_attr(not(feature = "delta"), expect(dead_code, reason = "some of it bounds what reads the tables' logs"))]
-pub(crate) struct Sharing {
-    pub(crate) prefix: String,
-    pub(crate) url_ttl_secs: u32,
-    pub(crate) credential_ttl_secs: u32,
-    pub(crate) max_files: u32,
-    pub(crate) max_versions: u32,
-    pub(crate) log_timeout_secs: u32,
-    pub(crate) answer_timeout_secs: u32,
-    pub(crate) max_answer_bytes: usize,
-    pub(crate) max_answers: usize,
 }
 
 #[derive(Debug, Deserialize)]

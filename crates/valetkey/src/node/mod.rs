@@ -2,6 +2,7 @@
 //! this with different settings.
 
 pub(crate) mod audit;
+pub(crate) mod catalogs;
 mod door;
 mod figures;
 mod front;
@@ -406,7 +407,10 @@ impl Node {
             ),
             iceberg::dialect(
                 &shared,
-                iceberg::Settings { lifetime: Lifetime::secs(config.iceberg.credential_ttl_secs) },
+                iceberg::Settings {
+                    lifetime: Lifetime::secs(config.iceberg.credential_ttl_secs),
+                    upstreams: catalogs::configured(config, &self.handles.clock)?,
+                },
                 Arc::new(self.handles.endpoint.clone()),
                 Arc::new(probe::Live::new(Arc::clone(&self.handles.clock))),
             ),

@@ -342,6 +342,7 @@ fn out_settings(layers: &Layers, storages: Option<&Checked>, out: &Out) -> anyho
     ring::present(&config.keyring_file(), &database(&config))
         .or_else(|lost| if config.keys.inline.reveal().is_empty() { Err(lost) } else { Ok(()) })?;
     crate::node::own::configured(&config)?;
+    crate::node::catalogs::configured(&config, &(Arc::new(SystemClock) as Arc<dyn Clock>))?;
     for said in crate::node::opening::loose(&config) {
         out.warn(&said);
     }

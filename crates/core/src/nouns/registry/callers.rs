@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::RemovalAdmin;
+use super::removals::RemovalAdmin;
 use crate::caller::{CallerRecord, Role};
 use crate::error::Error;
 use crate::group::Group;

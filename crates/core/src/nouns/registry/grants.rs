@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::RemovalAdmin;
+use super::removals::RemovalAdmin;
 use crate::error::{Error, Noun};
 use crate::grant::{Grant, NewGrant};
 use crate::id::{AccountId, CallerId, GrantId};

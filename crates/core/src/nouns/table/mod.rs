@@ -3,6 +3,7 @@
 
 mod log;
 mod name;
+mod upstream;
 
 use std::fmt;
 
@@ -12,6 +13,7 @@ pub use log::{
     Unserved, VendedFiles, VendedLists, Whereabouts,
 };
 pub use name::SharedName;
+pub use upstream::{CatalogAnswer, CatalogAsk, UpstreamCatalog};
 
 use crate::error::{Error, Kind};
 use crate::field::Attribute;
