@@ -91,6 +91,12 @@ async fn swept_until(database: &Database, clock: &FixedClock, mut so: impl Async
     }
 }
 
+/// Says what is wrong, if something is.
+async fn assert_intact(database: &Database) {
+    let verified = database.verify_ledger().await.unwrap();
+    assert!(verified.intact(), "{verified:?}");
+}
+
 /// What the holder of a parent access key made.
 fn child(bench: &Bench, parent: &ParentRecord, number: u32) -> Child {
     let now = bench.now().as_second();
@@ -151,7 +157,7 @@ async fn so_many_of_a_parents_children_are_ended(mut shelf: Shelf) {
     // One that is ended is no more, and another parent's are its own.
     keys.end_child(&third, at(&own)).await.unwrap();
     keys.end_child(&child(&bench, &other, 9), at(&other)).await.unwrap();
-    assert!(database.verify_ledger().await.unwrap().intact());
+    assert_intact(&database).await;
     database.close().await.unwrap();
 
     let (database, keys, bench) = shelf.open(settings).await;
@@ -208,7 +214,7 @@ async fn what_ended_goes_when_nothing_names_it(mut shelf: Shelf) {
     for token in all {
         assert!(is_there(&bench, token).await, "nine days are not ten");
     }
-    assert!(database.verify_ledger().await.unwrap().intact());
+    assert_intact(&database).await;
     let kept_by_the_ledger = async || {
         let mut there = Vec::new();
         for token in all {
@@ -243,10 +249,35 @@ async fn what_ended_goes_when_nothing_names_it(mut shelf: Shelf) {
     shelf.clock.advance_secs(11 * DAY);
     swept_until(&database, &shelf.clock, async || !is_there(&bench, maker).await).await;
     assert!(!is_there(&bench, child).await && is_there(&bench, lives).await);
-    assert!(database.verify_ledger().await.unwrap().intact());
+    assert_intact(&database).await;
     database.close().await.unwrap();
     let (database, _, _) = shelf.open(kept(10 * DAY, 30 * DAY)).await;
-    assert!(database.verify_ledger().await.unwrap().intact());
+    assert_intact(&database).await;
+    database.close().await.unwrap();
+}
+
+/// Pages go one after the other: the one that says that a token was made goes long before the one that says that it was ended.
+async fn a_token_that_was_ended_long_after_it_was_made_is_not_missed(mut shelf: Shelf) {
+    let (database, _keys, bench) = shelf.open(kept(25 * DAY, 30 * DAY)).await;
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    let idle = bench.registry.ensure_caller(tenant.account.id, &name("idle"), Role::Member, bench.now()).await.unwrap();
+    let token = PlainToken::generate(&*bench.entropy);
+    let id = bench.registry.create_token(idle, &token, None, Maker::Server, bench.now()).await.unwrap().id;
+    shelf.clock.advance_secs(20 * DAY);
+    database.revoke_token(id, by(&tenant, bench.now())).await.unwrap();
+    let pages = async || database.verify_ledger().await.unwrap().begins.first().map_or(0, |head| head.seq);
+    // The token is there, its first page is not.
+    shelf.clock.advance_secs(13 * DAY);
+    swept_until(&database, &shelf.clock, async || pages().await > 0).await;
+    assert!(is_there(&bench, id).await);
+    assert_intact(&database).await;
+    shelf.clock.advance_secs(10 * DAY);
+    swept_until(&database, &shelf.clock, async || !is_there(&bench, id).await).await;
+    assert_intact(&database).await;
+    let before = pages().await;
+    shelf.clock.advance_secs(6 * DAY);
+    swept_until(&database, &shelf.clock, async || pages().await > before).await;
+    assert_intact(&database).await;
     database.close().await.unwrap();
 }
 
@@ -273,7 +304,7 @@ async fn a_session_stays_as_long_as_its_identity_token(mut shelf: Shelf) {
     shelf.clock.advance_secs(DAY);
     swept_until(&database, &shelf.clock, async || !is_there(&bench, token.token).await).await;
     assert!(database.session(token.token).await.unwrap().is_none());
-    assert!(database.verify_ledger().await.unwrap().intact());
+    assert_intact(&database).await;
     database.close().await.unwrap();
 }
 
@@ -320,6 +351,11 @@ mod sqlite {
     }
 
     #[tokio::test]
+    async fn a_token_that_was_ended_long_after_it_was_made_is_not_missed() {
+        super::a_token_that_was_ended_long_after_it_was_made_is_not_missed(Shelf::sqlite()).await;
+    }
+
+    #[tokio::test]
     async fn a_session_stays_as_long_as_its_identity_token_could_be_shown_again() {
         super::a_session_stays_as_long_as_its_identity_token(Shelf::sqlite()).await;
     }
@@ -336,6 +372,11 @@ mod postgres {
     #[tokio::test]
     async fn what_ended_goes_when_nothing_on_record_names_it() {
         super::what_ended_goes_when_nothing_names_it(Shelf::postgres().await).await;
+    }
+
+    #[tokio::test]
+    async fn a_token_that_was_ended_long_after_it_was_made_is_not_missed() {
+        super::a_token_that_was_ended_long_after_it_was_made_is_not_missed(Shelf::postgres().await).await;
     }
 
     #[tokio::test]
@@ -359,5 +400,5 @@ async fn a_token_that_is_good_and_gone_from_the_table_is_found() {
     assert!(!verified.intact() && verified.astray[0].contains("not in the database"), "{verified:?}");
     // Its absence opens nothing from then on.
     shelf.clock.advance_secs(61);
-    assert!(database.verify_ledger().await.unwrap().intact());
+    assert_intact(&database).await;
 }

@@ -251,7 +251,7 @@ fn token_row(row: TokenRow) -> Result<(TokenId, TokenState), Error> {
     Ok((TokenId::from_bytes(rows::id(&id)?), state))
 }
 
-async fn token_state(db: &mut Db, id: TokenId) -> Result<Option<TokenState>, Error> {
+pub(crate) async fn token_state(db: &mut Db, id: TokenId) -> Result<Option<TokenState>, Error> {
     let found: Option<TokenRow> =
         query_as("SELECT id, caller, digest, until_ms, revoked_ms, revoked_by FROM tokens WHERE id = ?")
             .bind(id.to_bytes())

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use valetkey_core::Error;
 use valetkey_core::audit::Author;
-use valetkey_core::id::{AccountId, LeaseId, TokenId};
+use valetkey_core::id::{AccountId, LeaseId};
 
 use crate::sql::chain::Chain;
 use crate::sql::db::{Db, query, query_as, query_scalar};
 use crate::sql::entry::{self, Entry};
 use crate::sql::note::{Note, TokenNote};
-use crate::sql::notes::Notes;
+use crate::sql::notes::{self, Notes};
 use crate::sql::target::End;
 use crate::sql::{failed, nodes, pages, rows};
 
@@ -319,29 +319,23 @@ pub(crate) async fn ledger(
     let mut notes = Notes::new(Author::SERVER, now_ms);
     let mut older = None;
     for (id, (of_page, state)) in tokens {
-        if !is_token(&mut *db, id).await? {
-            // Its row is gone, and so is what was said of it, once no chain has anything older to say. What it was before it ended is
-            // not said again: what ended it may be gone before.
+        let is_carried = if let Some(now) = notes::token_state(&mut *db, id).await? {
+            // Of what it was before it was changed nothing is said again: the page that says what it is now may go before that would.
+            now == state
+        } else {
+            // Its row is gone, and so is what was said of it, once no chain has anything older to say.
             let older = match older {
                 Some(older) => older,
                 None => *older.insert(is_noted_before(&mut *db, chain, at.last_ms).await?),
             };
-            if !older || !state.is_over(now_ms) {
-                continue;
-            }
+            older && state.is_over(now_ms)
+        };
+        if !is_carried {
+            continue;
         }
         notes.carry_token(&TokenNote { id, of_page: Some(of_page), state });
     }
     Ok(Some((at, notes)))
-}
-
-async fn is_token(db: &mut Db, id: TokenId) -> Result<bool, Error> {
-    let found: Option<i64> = query_scalar("SELECT 1 FROM tokens WHERE id = ?")
-        .bind(id.to_bytes())
-        .fetch_optional(db)
-        .await
-        .map_err(failed)?;
-    Ok(found.is_some())
 }
 
 /// Whether another chain has notes that are no later than an instant.
