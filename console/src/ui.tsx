@@ -154,7 +154,8 @@ export const Hold = createContext<{ held: boolean; hold: (by: string, yes: boole
 /** Holds the dialog around it while something is so. */
 export function useHold(by: string, yes: boolean): void {
     const { hold } = useContext(Hold);
-    useEffect(() => {
+    // Before the next event: a key that follows the click does not find it open.
+    useLayoutEffect(() => {
         hold(by, yes);
         return () => hold(by, false);
     }, [by, yes]);
