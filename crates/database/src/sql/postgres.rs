@@ -216,7 +216,8 @@ pub(super) async fn find_room(db: &mut Db) -> Result<(), sqlx::Error> {
 /// Refuses a server that would not keep what is promised.
 async fn suits(server: &Server, connection: &mut PgConnection) -> Result<(), Error> {
     let name = &server.name;
-    let refuse = |why: &str| Err(Error::new(Kind::Unavailable, format!("the database `{name}` cannot be used: {why}")));
+    let refuse =
+        |why: &str| Err(Error::new(Kind::Unavailable, format!("the database `{name}` cannot be opened: {why}")));
     let asked: (i32, bool, String, String) = sqlx::query_as(
         "SELECT current_setting('server_version_num')::int,
              pg_is_in_recovery() OR current_setting('transaction_read_only')::bool, current_setting('fsync'),
