@@ -109,7 +109,8 @@ class Catalog:
                 names = [name for own, name in self.tables if own == namespace]
                 return 200, {"identifiers": [{"namespace": list(namespace), "name": name} for name in names]}
             case "POST", ["tables"]:
-                asked = CreateTableRequest.model_validate(body)
+                # The model wants what the specification lets a client leave out.
+                asked = CreateTableRequest.model_validate({"location": None, "partition-spec": None, "write-order": None} | body)
                 if (namespace, asked.name) in self.tables:
                     raise Refused(409, "AlreadyExistsException")
                 location = asked.location or "/".join([self.place, *namespace, asked.name])

@@ -30,7 +30,7 @@ def server(house, tmp_path_factory):
     token.chmod(0o600)
     file = folder / "house.toml"
     file.write_text(f'name = "house"\naccount = "acme"\nuri = "{house.uri}"\nwarehouse = "prod"\ntoken_file = "{token}"\n')
-    settings = {"VALETKEY_ICEBERG__UPSTREAMS": f'["{file}"]'}
+    settings = {"VALETKEY_ICEBERG__UPSTREAMS": str(file)}
     with Server(os.environ["VALETKEY_BIN"], tmp_path_factory.mktemp("valetkey"), settings) as server:
         server.secrets |= {TOKEN, OWN}
         yield server
@@ -78,7 +78,7 @@ def test_a_table_is_made_written_and_read_with_our_credentials(server, house, et
 
 
 def test_one_that_another_committed_first_is_refused_in_the_catalogs_words(server, house, etl, table):
-    commit = {"requirements": [{"type": "assert-ref-snapshot-id", "ref": "main", "snapshot-id": 1}], "updates": []}
+    commit = {"identifier": {"namespace": ["db"], "name": "trips"}, "requirements": [{"type": "assert-ref-snapshot-id", "ref": "main", "snapshot-id": 1}], "updates": []}
     url = f"{server.api}/iceberg/v1/~house/namespaces/db/tables/trips"
     answer = requests.post(url, json=commit, headers={"authorization": f"Bearer {etl}"}, timeout=30)
     assert (answer.status_code, answer.json()["error"]["type"]) == (409, "CommitFailedException"), answer.text

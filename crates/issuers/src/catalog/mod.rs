@@ -123,6 +123,24 @@ fn secret(field: &'static str, path: &std::path::Path) -> Result<Secret<String>,
     Ok(Secret::new(text.to_owned()))
 }
 
+/// A failure in words of its own: what asks speaks of storages.
+fn of_catalog(error: Error) -> Error {
+    let said = match error.kind() {
+        Kind::Upstream => "the upstream catalog failed, or did not answer as a catalog does",
+        Kind::UpstreamTimeout => "the upstream catalog did not answer in time",
+        Kind::RateLimited => "the upstream catalog has too much to do; try again later",
+        _ => return error,
+    };
+    let mut own = Error::new(error.kind(), said);
+    if let Some(status) = error.upstream_status() {
+        own = own.answered(status);
+    }
+    if let Some(secs) = error.retry_after_secs() {
+        own = own.retry_after(secs);
+    }
+    own.note(error.detail().unwrap_or_default().to_owned()).caused_by(error)
+}
+
 impl CatalogSpec {
     /// What it describes.
     ///
@@ -213,7 +231,8 @@ impl Catalog {
                         ("client_secret", secret.reveal()),
                         ("scope", scope),
                     ];
-                    let answer = self.web.ask(WHOM, self.web.post_form(uri, &fields)).await?.success()?;
+                    let answer = self.web.ask(WHOM, self.web.post_form(uri, &fields)).await;
+                    let answer = answer.and_then(Answer::success).map_err(of_catalog)?;
                     let (value, expires) = answer.granted()?;
                     let usual = || now.checked_add(SignedDuration::from_secs(USUAL_SECS)).unwrap_or(now);
                     Ok(Bearer { value, expires: expires.unwrap_or_else(usual) }.renewed(now, AHEAD))
@@ -235,7 +254,7 @@ impl Catalog {
             }
             None => request,
         };
-        let answer = self.web.ask(WHOM, request).await?;
+        let answer = self.web.ask(WHOM, request).await.map_err(of_catalog)?;
         match answer.status.as_u16() {
             401 => {
                 if let Means::OAuth { token, .. } = &self.means {
@@ -244,9 +263,9 @@ impl Catalog {
                 Err(answer.refused("the upstream catalog does not know this server", "", ""))
             }
             403 | 419 => Err(answer.refused("the upstream catalog refuses this server", "", "")),
-            429 => Err(answer.refused("", "", "")),
+            429 => Err(of_catalog(answer.refused("", "", ""))),
             503 => Err(Error::new(Kind::Unavailable, "the upstream catalog cannot answer now").retry_after(5)),
-            300..=399 => Err(answer.malformed("a redirect, which is not followed")),
+            300..=399 => Err(of_catalog(answer.malformed("a redirect, which is not followed"))),
             200..=499 => Ok(answer),
             _ => Err(answer.refused("the upstream catalog failed", "", "")),
         }
@@ -257,13 +276,14 @@ impl Catalog {
         let now = self.now();
         let fetch = async {
             let query: Vec<(&'static str, &str)> = self.warehouse.iter().map(|name| ("warehouse", &**name)).collect();
-            let answer = self.send(self.web.get(&self.url("", &["config"], &query))).await?.success()?;
+            let answer =
+                self.send(self.web.get(&self.url("", &["config"], &query))).await?.success().map_err(of_catalog)?;
             let Config { defaults, overrides } = serde_json::from_slice(answer.body.reveal())
-                .map_err(|error| answer.malformed(&format!("no configuration: {error}")))?;
+                .map_err(|error| of_catalog(answer.malformed(&format!("no configuration: {error}"))))?;
             let value = overrides.prefix.or(defaults.prefix).unwrap_or_default().trim_matches('/').to_owned();
             let is_plain = value.split('/').all(|part| !matches!(part, "." | ".."));
             if !is_plain || value.contains(['?', '#', '\\', ' ']) || value.chars().any(char::is_control) {
-                return Err(answer.malformed("a prefix that is no path"));
+                return Err(of_catalog(answer.malformed("a prefix that is no path")));
             }
             let renew = now.checked_add(SignedDuration::from_secs(PREFIX_SECS)).unwrap_or(now);
             Ok(Fresh { value, renew })
@@ -295,7 +315,7 @@ impl UpstreamCatalog for Catalog {
         let body = answer.body.reveal();
         let is_json = body.is_empty() || serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok();
         if status < 300 && !is_json {
-            return Err(answer.malformed("something that is not JSON"));
+            return Err(of_catalog(answer.malformed("something that is not JSON")));
         }
         Ok(CatalogAnswer { status, body: body.clone() })
     }

@@ -118,6 +118,7 @@ async fn start(args: Args, out: &Out) -> anyhow::Result<ExitCode> {
             "LEDGER",
             "DREADNODE",
             "DIALECTS",
+            "ICEBERG",
             "UPSTREAM",
             "GATEWAY",
             "IDENTITY",

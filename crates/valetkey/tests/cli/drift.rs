@@ -6,8 +6,7 @@ use serde_json::Value;
 
 use crate::fake::Seen;
 
-static API: LazyLock<Value> =
-    LazyLock::new(|| serde_json::from_str(&valetkey_dialects::native::document().unwrap()).unwrap());
+static API: LazyLock<Value> = LazyLock::new(|| serde_json::from_str(valetkey_dialects::native::DOCUMENT).unwrap());
 
 /// The operation that a request asks for.
 fn operation(method: &str, path: &str) -> &'static Value {

@@ -136,9 +136,9 @@ struct NewTable {
     partition_spec: Option<Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     write_order: Option<Value>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     stage_create: Option<bool>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     properties: Option<Map<String, Value>>,
 }
 
