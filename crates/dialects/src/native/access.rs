@@ -117,11 +117,16 @@ pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error
     let (found, more) = lists::page(found, limit);
     let last = found.last().filter(|_| more).map(|(_, answer)| &answer.grant);
     let next_after = last.map(|grant| lists::place(grant.account, &grant.name));
-    let access = native.rows(&call, &found, is_placed).await?;
+    let access = native.rows(&call, found, is_placed).await?;
+    let (account, rows) = (call.caller.account, access.len() * ROWS);
     match form {
-        Form::Json => Reply::json(&AccessList { access, at: wire::at(at), next_after }),
+        Form::Json => {
+            let answer = AccessList { access, at: wire::at(at), next_after };
+            native.shared.heavy.weigh(account, rows, move || Reply::json(&answer)).await
+        }
         Form::Csv => {
-            let reply = Reply::written(csv(&access)?, "text/csv; charset=utf-8");
+            let table = native.shared.heavy.weigh(account, rows, move || csv(&access)).await?;
+            let reply = Reply::written(table, "text/csv; charset=utf-8");
             let Some(next) = next_after else { return Ok(reply) };
             let next = HeaderValue::try_from(next).map_err(|_| Error::internal("a place in a list is no header"))?;
             Ok(reply.header(HeaderName::from_static("next-after"), next))
@@ -170,6 +175,9 @@ impl Asked {
         question.answers(snapshot, after).take(most).collect()
     }
 }
+
+/// A row is as much work as so many grants that are looked at.
+const ROWS: usize = 10;
 
 /// A grant that answers, with its account's name and how much it opens.
 type Found = (Name, Answer);
@@ -220,9 +228,9 @@ impl Native {
     }
 
     /// The rows of what was found, without callers that are not served.
-    async fn rows(&self, call: &Call, found: &[Found], placed: bool) -> Result<Vec<AccessRow>, Error> {
+    async fn rows(&self, call: &Call, found: Vec<Found>, placed: bool) -> Result<Vec<AccessRow>, Error> {
         let mut callers: HashMap<CallerId, CallerRecord> = HashMap::new();
-        for (_, Answer { grant, .. }) in found {
+        for (_, Answer { grant, .. }) in &found {
             if let Grantee::Caller(id) = grant.to
                 && !callers.contains_key(&id)
             {
@@ -235,7 +243,7 @@ impl Native {
         let shares: HashMap<ShareId, String> =
             shares.into_iter().map(|share| (share.id, share.name.to_string())).collect();
         let requested = self.requested(found.iter().map(|(_, one)| &one.grant)).await?;
-        let row = |(account, Answer { grant, extent, only }): &Found| {
+        let row = move |(account, Answer { grant, extent, only }): &Found| {
             let caller = match grant.to {
                 Grantee::Everyone | Grantee::Group(_) => None,
                 Grantee::Caller(id) => Some(callers.get(&id).filter(|known| known.standing.served().is_ok())?),
@@ -264,7 +272,9 @@ impl Native {
                 conditions: only.iter().cloned().chain(conditions.into_iter().flatten()).collect(),
             })
         };
-        Ok(found.iter().filter_map(row).collect())
+        let rows = found.len();
+        let work = move || Ok(found.iter().filter_map(row).collect());
+        self.shared.heavy.weigh(call.caller.account, rows * ROWS, work).await
     }
 }
 

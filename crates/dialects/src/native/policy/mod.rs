@@ -34,7 +34,7 @@ use super::error::Problem as Refusal;
 use super::groups::provider_named;
 use super::state::Native;
 use super::{authz, wire};
-use crate::edge::{Authority, Call, Reply, json};
+use crate::edge::{Authority, Call, Place, Reply, Stop, json};
 
 use self::plan::{Planned, PolicyPlan};
 use self::read::Ground;
@@ -101,29 +101,39 @@ fn operator(caller: &Caller) -> Result<(), Error> {
 }
 
 impl Native {
+    /// What a document means. All that grows with it, and with what there is, is done in the place.
     async fn planned(
-        &self,
+        self: &Arc<Self>,
+        place: &Place,
         call: &Call,
-        document: &PolicyDocument,
-        sources: &BTreeMap<String, String>,
+        document: PolicyDocument,
+        sources: BTreeMap<String, String>,
     ) -> Result<Planned, Error> {
-        let registry = &self.shared.registry;
+        let (registry, now) = (&self.shared.registry, call.now);
         let storages: Vec<Arc<Storage>> = registry.storages().await?.into_iter().map(Arc::new).collect();
         let of = |id| storages.iter().find(|storage| storage.id == id).map(|storage| (**storage).clone());
         let buckets = registry.buckets().await?.into_iter().filter_map(|(bucket, id)| Some((bucket, of(id)?)));
+        let buckets: HashMap<BucketName, Storage> = buckets.collect();
         let datasets = registry.datasets().await?;
-        let datasets = datasets.iter().map(|one| (one.name.clone(), (one.bucket.clone(), one.path.clone())));
         let providers = self.shared.identities.identity_providers().await?;
-        let (storages_of, datasets) = (buckets.collect(), datasets.collect());
-        let ground =
-            Known { storages: storages_of, datasets, providers, admin: &*self.stores, native: self, now: call.now };
-        let read = read::read(document, sources, &ground, call.now);
-        let (wanted, trials) = read.map_err(|problems| refused(&problems))?;
+        let native = Arc::clone(self);
+        let read = move |_: &Stop| {
+            let datasets = datasets.iter().map(|one| (one.name.clone(), (one.bucket.clone(), one.path.clone())));
+            let (datasets, admin) = (datasets.collect(), &*native.stores);
+            let ground = Known { storages: buckets, datasets, providers, admin, native: &native, now };
+            read::read(&document, &sources, &ground, now).map_err(|problems| refused(&problems))
+        };
+        let (wanted, trials) = place.work(read).await?;
         let before = registry.policy_state(&wanted.owner, &wanted.owns).await?;
-        let mut mint = || self.minted(call.now);
-        let after = settle(&before, &wanted, &mut mint).map_err(|problems| refused(&problems))?;
+        let native = Arc::clone(self);
         let longest = storages.iter().map(|storage| (storage.id, storage.max_lifetime)).collect();
-        Ok(Planned { before, after, wanted, trials, storages, longest })
+        let settled = move |_: &Stop| {
+            let mut mint = || native.minted(now);
+            let after = settle(&before, &wanted, &mut mint).map_err(|problems| refused(&problems))?;
+            let revision = before.revision();
+            Ok(Planned { before, after, revision, wanted, trials, storages, longest })
+        };
+        place.work(settled).await
     }
 
     /// Ids are made like those of everything else.
@@ -238,10 +248,12 @@ pub fn offline_policy(
     (status = "4XX", description = "A refusal", body = Refusal<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn plan(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    let PolicyPlanRequest { document, sources, coverage } = json(&call.body)?;
     let place = native.looking(&call).await?;
-    let planned = place.in_time(native.planned(&call, &document, &sources)).await?;
-    Reply::json(&native.told(&place, planned, coverage, call.now).await?)
+    let body = call.body.clone();
+    let PolicyPlanRequest { document, sources, coverage } = place.work(move |_| json(&body)).await?;
+    let planned = place.in_time(native.planned(&place, &call, document, sources)).await?;
+    let plan = native.told(&place, planned, coverage, call.now).await?;
+    place.work(move |_| Reply::json(&plan)).await
 }
 
 /// What was applied.
@@ -267,18 +279,20 @@ pub(super) struct PolicyApplied {
     (status = "4XX", description = "A refusal", body = Refusal<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn apply(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
-    let PolicyApplyRequest { document, sources, revision, confirm_deletes, keep_leases, message } = json(&call.body)?;
+    let place = native.looking(&call).await?;
+    let body = call.body.clone();
+    let PolicyApplyRequest { document, sources, revision, confirm_deletes, keep_leases, message } =
+        place.work(move |_| json(&body)).await?;
     let message = wire::words(message.unwrap_or_default(), "message", 500)?;
-    let _place = native.looking(&call).await?;
-    let planned = native.planned(&call, &document, &sources).await?;
-    if planned.before.revision() != revision {
+    let planned = native.planned(&place, &call, document, sources).await?;
+    if planned.revision != revision {
         return Err(valetkey_core::nouns::policy_set::moved());
     }
     if let Some(failed) = planned.judged().failed.first() {
         let said = format!("a test does not hold: {}: {}", failed.source, failed.said);
         return Err(Error::new(Kind::Invalid, said).at("tests"));
     }
-    let Planned { before, mut after, wanted, trials: _, storages: _, longest } = planned;
+    let Planned { before, mut after, revision: _, wanted, trials: _, storages: _, longest } = planned;
     let changes = Changes::between(&before, &after);
     let going = changes.removals.len();
     if going > usize::try_from(confirm_deletes).unwrap_or(usize::MAX) {

@@ -105,6 +105,8 @@ const MOST_LEASES: u32 = 10_000;
 pub(super) struct Planned {
     pub(super) before: State,
     pub(super) after: State,
+    /// What stands for the state before.
+    pub(super) revision: String,
     pub(super) wanted: Wanted,
     pub(super) trials: Vec<Trial>,
     pub(super) storages: Vec<Arc<Storage>>,
@@ -136,7 +138,7 @@ impl Native {
             Ok((changes, shown, differences(before, after, now).iter().map(access).collect(), own.judged()))
         };
         let (changes, objects, access, judged) = place.work(work).await?;
-        let Planned { before, after, wanted, trials, .. } = &*planned;
+        let Planned { before, after, revision, wanted, trials, .. } = &*planned;
         let untested = coverage.then(|| {
             let untouched = judged.untouched(after, &wanted.owner);
             untouched.into_iter().map(|(thing, source)| UntestedGrant { thing, source: source.into() }).collect()
@@ -144,7 +146,7 @@ impl Native {
         let failed = |one: Failed| FailedTest { source: one.source.into(), said: one.said };
         Ok(PolicyPlan {
             owner: wanted.owner.to_string(),
-            revision: before.revision(),
+            revision: revision.clone(),
             objects,
             removals: changes.removals.len(),
             access,
