@@ -115,7 +115,11 @@ async fn world() -> World {
     }
     lakehouse.on("GET namespaces", 200, json!({"namespaces": [["db"], ["a", "b"]], "odd": "THEIRS"}));
     lakehouse.on("GET namespaces/a.b", 200, json!({"namespace": ["a", "b"], "properties": {"x": "y"}}));
-    lakehouse.on("GET namespaces/db/tables", 200, json!({"identifiers": [{"namespace": ["db"], "name": "own"}]}));
+    lakehouse.on(
+        "GET namespaces/db/tables",
+        200,
+        json!({"identifiers": [{"namespace": ["db"], "name": "own", "odd": "THEIRS"}]}),
+    );
     world
 }
 
@@ -155,7 +159,8 @@ async fn a_catalog_is_a_warehouse_of_its_account_alone() {
     assert_eq!(get(&world, "writer", "/namespaces").await.json()["namespaces"], json!([["db"], ["a", "b"]]));
     assert!(!get(&world, "writer", "/namespaces").await.body.contains("THEIRS"));
     assert_eq!(get(&world, "writer", "/namespaces/a%1Fb").await.json()["namespace"], json!(["a", "b"]));
-    assert_eq!(get(&world, "writer", "/namespaces/db/tables").await.json()["identifiers"][0]["name"], "own");
+    let listed = get(&world, "writer", "/namespaces/db/tables").await.json();
+    assert_eq!(listed["identifiers"], json!([{"namespace": ["db"], "name": "own"}]));
     world.made.2.lakehouse.asked();
     // Another account's: there is no such warehouse, and nobody is asked.
     for path in

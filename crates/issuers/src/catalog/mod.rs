@@ -304,6 +304,10 @@ impl UpstreamCatalog for Catalog {
 
     async fn ask(&self, what: &CatalogAsk<'_>) -> Result<CatalogAnswer, Error> {
         let CatalogAsk { method, path, query, body } = what;
+        // SECURITY: whoever normalizes a URL takes these away, however they are written, and asks for another thing.
+        if path.iter().any(|part| matches!(*part, "" | "." | "..")) {
+            return Err(Error::new(Kind::Invalid, "a name is not empty, and not `.` or `..`"));
+        }
         let url = self.url(&self.prefix().await?, path, query);
         let method = Method::from_bytes(method.as_bytes()).map_err(|_| Error::internal("that is no method"))?;
         let mut request = self.web.request(method, &url);

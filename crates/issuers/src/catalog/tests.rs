@@ -60,6 +60,21 @@ async fn a_catalog_is_asked_below_its_own_prefix_and_nowhere_else() {
 }
 
 #[tokio::test]
+async fn a_name_that_leads_elsewhere_is_not_asked_for() {
+    let stub = Stub::start([]).await;
+    let catalog = open(spec(&stub.url)).unwrap();
+    for path in [["namespaces", ".."], ["..", "x"], ["namespaces", "."], ["namespaces", ""]] {
+        let refused = catalog.ask(&get(&path)).await.map(|_| ()).unwrap_err();
+        assert_eq!(refused.kind(), Kind::Invalid, "{path:?}");
+    }
+    assert!(stub.asked().is_empty());
+    // What was encoded once is a name.
+    let stub = Stub::start([config(""), Reply::json(&json!({}))]).await;
+    open(spec(&stub.url)).unwrap().ask(&get(&["namespaces", "%2e%2e"])).await.unwrap();
+    assert_eq!(stub.asked()[1].line, "GET /v1/namespaces/%252e%252e?pageToken=a%26b%3Dc%2F");
+}
+
+#[tokio::test]
 async fn what_is_no_answer_of_a_catalog_is_an_error() {
     let now = |status, body: &str| Reply::Now(status, Vec::new(), body.to_owned());
     for (reply, kind) in [

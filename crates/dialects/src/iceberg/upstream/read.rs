@@ -33,9 +33,16 @@ pub(super) struct Namespace {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct Identifiers {
-    identifiers: Vec<Identifier>,
+    identifiers: Vec<Listed>,
     #[serde(default)]
     next_page_token: Option<String>,
+}
+
+// A catalog may say more of each.
+#[derive(Serialize, Deserialize)]
+struct Listed {
+    namespace: Vec<String>,
+    name: String,
 }
 
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq)]
