@@ -23,12 +23,20 @@ async fn managed(db: &mut Db) -> Result<BTreeMap<Thing, Managed>, Error> {
     let found: Vec<ManagedRow> =
         query_as("SELECT kind, id, owner, source, applied FROM managed").fetch_all(db).await.map_err(failed)?;
     let mut all = BTreeMap::new();
-    for (kind, id, owner, source, applied) in found {
+    for (number, (kind, id, owner, source, applied)) in found.into_iter().enumerate() {
         let (source, applied) = (source.into(), applied.into());
         let thing = thing_of(&kind, rows::id(&id)?).ok_or_else(|| rows::damaged("a kind of thing"))?;
         all.insert(thing, Managed { owner: Name::parse(&owner)?, source, applied });
+        turn(number).await;
     }
     Ok(all)
+}
+
+/// Gives others a turn on the thread, now and then: a set may own very many things.
+async fn turn(number: usize) {
+    if number % 500 == 499 {
+        tokio::task::yield_now().await;
+    }
 }
 
 /// Whose a thing is; nothing where files do not own it.
@@ -68,17 +76,24 @@ pub(crate) async fn state(db: &mut Db, owner: &Name, owns: &Owns) -> Result<Stat
             continue;
         }
         state.callers.extend(callers::callers(&mut *db, account.id).await?.into_iter().map(|one| (one.id, one)));
-        state.grants.extend(registry::grants(&mut *db, account.id).await?.into_iter().map(|one| (one.id, one)));
+        for (number, one) in registry::grants(&mut *db, account.id).await?.into_iter().enumerate() {
+            state.grants.insert(one.id, one);
+            turn(number).await;
+        }
         state.groups.extend(groups::groups(&mut *db, Some(account.id)).await?.into_iter().map(|one| (one.id, one)));
         state.accounts.insert(account.id, account);
     }
     state.providers = identity::providers(&mut *db).await?.into_iter().map(|one| (one.id, one)).collect();
     state.datasets.extend(registry::datasets(db).await?.into_iter().map(|one| (one.id, one)));
     // What belongs to others is not this set's matter, but for what it could take for its own.
-    state.managed = managed;
-    let mine = |thing: &Thing, known: &Managed| known.owner == *owner || state.address(thing).is_some();
-    let kept = state.managed.iter().filter(|(thing, known)| mine(thing, known));
-    state.managed = kept.map(|(thing, known)| (thing.clone(), known.clone())).collect();
+    let mut mine = BTreeMap::new();
+    for (number, (thing, known)) in managed.into_iter().enumerate() {
+        if known.owner == *owner || state.address(&thing).is_some() {
+            mine.insert(thing, known);
+        }
+        turn(number).await;
+    }
+    state.managed = mine;
     Ok(state)
 }
 
