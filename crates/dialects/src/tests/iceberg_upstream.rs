@@ -11,11 +11,11 @@ use valetkey_core::name::Name;
 use valetkey_core::nouns::registry::LeaseFilter;
 use valetkey_core::nouns::registry::methods::*;
 use valetkey_core::nouns::table::{CatalogAnswer, CatalogAsk, UpstreamCatalog};
-use valetkey_core::scope::Action;
+use valetkey_core::scope::{Action, Actions};
 use valetkey_core::time::Clock as _;
 use valetkey_core::{Error, Kind};
 
-use super::world::{Shot, World};
+use super::world::{Shot, World, directory};
 
 const ROOT: &str = "/iceberg/v1/~lakehouse";
 
@@ -97,17 +97,20 @@ fn table(location: &str) -> Value {
 
 async fn world() -> World {
     let world = World::new().await;
+    let (acme, writer) = (world.account_id("acme").await, world.caller_of("writer").await);
+    let actions = Actions::READ_WRITE.without(Action::DeleteObject);
+    world.grant(acme, "house", Some(writer), "lake", directory("house/ann"), actions, None).await;
     let lakehouse = &world.made.2.lakehouse;
     lakehouse.account.set(name("acme")).unwrap();
     for (name, location) in [
-        ("own", "s3://lake/work/writer/own"),
-        ("beside", "s3://lake/work/writer2/own"),
+        ("own", "s3://lake/house/ann/own"),
+        ("beside", "s3://lake/house/ann2/own"),
         ("daily", "s3://lake/flights/daily/t"),
         ("secret", "s3://lake/flights/daily-secret/t"),
         ("foreign", "s3://vault/t"),
         ("unknown", "s3://nowhere/t"),
         ("odd", "file:///etc"),
-        ("up", "s3://lake/work/writer/../../flights/daily-secret"),
+        ("up", "s3://lake/house/ann/../../flights/daily-secret"),
     ] {
         lakehouse.on(&format!("GET namespaces/db/tables/{name}"), 200, table(location));
         lakehouse.on(&format!("POST namespaces/db/tables/{name}"), 200, table(location));
@@ -181,15 +184,15 @@ async fn a_table_comes_with_our_credential_and_nothing_of_the_catalogs() {
     let told = loaded.json();
     assert_eq!(told["metadata"]["properties"], json!({"owner": "ann"}));
     let own = &told["storage-credentials"][0];
-    assert_eq!(own["prefix"], "s3://lake/work/writer/own");
+    assert_eq!(own["prefix"], "s3://lake/house/ann/own");
     let again = "v1/~lakehouse/namespaces/db/tables/own/credentials";
     assert_eq!(own["config"]["client.refresh-credentials-endpoint"], again);
     let vended = world.memory.leases(&LeaseFilter { limit: 1, ..LeaseFilter::default() }).await.unwrap();
     let rights = &vended[0].lease.rights;
     let covers = |key: &str, action| rights.covers("lake", key.as_bytes(), action);
-    assert!(covers("work/writer/own/data/x", Action::PutObject) && covers("work/writer/own/data/x", Action::GetObject));
-    assert!(!covers("work/writer/own/data/x", Action::DeleteObject), "it was not granted");
-    assert!(!covers("work/writer/other/x", Action::GetObject) && !covers("work/writer/own2/x", Action::GetObject));
+    assert!(covers("house/ann/own/data/x", Action::PutObject) && covers("house/ann/own/data/x", Action::GetObject));
+    assert!(!covers("house/ann/own/data/x", Action::DeleteObject), "it was not granted");
+    assert!(!covers("house/ann/other/x", Action::GetObject) && !covers("house/ann/own2/x", Action::GetObject));
     let read = get(&world, "reader", "/namespaces/db/tables/daily").await;
     assert_eq!(read.status, StatusCode::OK, "{}", read.body);
     let vended = world.memory.leases(&LeaseFilter { limit: 1, ..LeaseFilter::default() }).await.unwrap();
@@ -218,7 +221,7 @@ async fn a_commit_is_passed_on_for_who_may_write_and_held_to_what_was_decided_on
     let lakehouse = &world.made.2.lakehouse;
     let commit = |updates: &Value| json!({"requirements": [{"type": "assert-ref-snapshot-id", "ref": "main", "snapshot-id": 1}], "updates": updates});
     let fine = commit(
-        &json!([{"action": "add-snapshot", "snapshot": {}}, {"action": "set-properties", "updates": {"a": "b", "write.data.path": "s3://lake/work/writer/data"}}]),
+        &json!([{"action": "add-snapshot", "snapshot": {}}, {"action": "set-properties", "updates": {"a": "b", "write.data.path": "s3://lake/house/ann/data"}}]),
     );
     let path = "/namespaces/db/tables/own";
     let done = send(&world, "writer", Method::POST, path, &fine).await;
@@ -242,7 +245,7 @@ async fn a_commit_is_passed_on_for_who_may_write_and_held_to_what_was_decided_on
     );
     for update in [
         json!({"action": "set-location", "location": "s3://lake/flights/daily-secret"}),
-        json!({"action": "set-location", "location": "s3://lake/work/writer2"}),
+        json!({"action": "set-location", "location": "s3://lake/house/ann2"}),
         json!({"action": "set-properties", "updates": {"write.metadata.path": "s3://vault/t"}}),
         json!({"action": "set-properties", "updates": {"write.object-storage.path": "https://elsewhere.example"}}),
     ] {
@@ -276,13 +279,13 @@ async fn tables_are_made_where_the_caller_may_write_and_dropped_by_who_may_delet
         let posted = |(line, sent): (String, Value)| line.starts_with("POST").then(|| sent["stage-create"].clone());
         std::mem::take(&mut *lakehouse.asked.lock().unwrap()).into_iter().filter_map(posted).collect::<Vec<_>>()
     };
-    lakehouse.on("POST namespaces/db/tables", 200, table("s3://lake/work/writer/new"));
+    lakehouse.on("POST namespaces/db/tables", 200, table("s3://lake/house/ann/new"));
     let made = send(&world, "writer", Method::POST, "/namespaces/db/tables", &new(None)).await;
     assert_eq!(made.status, StatusCode::OK, "{}", made.body);
     assert!(made.json()["storage-credentials"][0]["config"]["s3.session-token"].is_string());
     // Where it would be is asked first.
     assert_eq!(posts(), [json!(true), json!(false)]);
-    for location in ["s3://lake/work/writer2/new", "s3://vault/new"] {
+    for location in ["s3://lake/house/ann2/new", "s3://vault/new"] {
         let shot = send(&world, "writer", Method::POST, "/namespaces/db/tables", &new(Some(location))).await;
         assert!(matches!(shot.status.as_u16(), 403 | 404), "{}", shot.body);
     }
@@ -291,14 +294,14 @@ async fn tables_are_made_where_the_caller_may_write_and_dropped_by_who_may_delet
     assert_eq!(refused(&send(&world, "writer", Method::POST, "/namespaces/db/tables", &new(None)).await), forbidden());
     assert_eq!(posts(), [json!(true)], "nothing was made");
     // A file of another table is not registered as one's own.
-    lakehouse.on("POST namespaces/db/register", 200, table("s3://lake/work/writer/r"));
+    lakehouse.on("POST namespaces/db/register", 200, table("s3://lake/house/ann/r"));
     let register = |file: &str| json!({"name": "r", "metadata-location": file});
     let at = "/namespaces/db/register";
     let shot =
-        send(&world, "writer", Method::POST, at, &register("s3://lake/work/writer/r/metadata/1.metadata.json")).await;
+        send(&world, "writer", Method::POST, at, &register("s3://lake/house/ann/r/metadata/1.metadata.json")).await;
     assert_eq!(shot.status, StatusCode::OK, "{}", shot.body);
     for (file, status) in
-        [("s3://lake/flights/daily-secret/t/metadata/1.metadata.json", 403), ("s3://lake/work/writer/r/1.json", 400)]
+        [("s3://lake/flights/daily-secret/t/metadata/1.metadata.json", 403), ("s3://lake/house/ann/r/1.json", 400)]
     {
         assert_eq!(send(&world, "writer", Method::POST, at, &register(file)).await.status.as_u16(), status, "{file}");
     }
